@@ -1,0 +1,1 @@
+"""Backstay: declare SQLAlchemy models and access rules; get a production backend."""
