@@ -1,0 +1,1 @@
+"""Operations pages: API reference, health, metrics."""
