@@ -1,0 +1,59 @@
+"""Who asks and within which bounds: the Principal and the Context of one request."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class PrincipalKind(Enum):
+    """The kinds of principal."""
+
+    ANONYMOUS = "anonymous"
+    USER = "user"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. `id` is comparable with the key of the users' table.
+
+    Example:
+        >>> Principal(PrincipalKind.USER, id=7, roles=frozenset({"admin"})).is_anonymous
+        False
+    """
+
+    kind: PrincipalKind = PrincipalKind.ANONYMOUS
+    id: Any = None
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    tenant: Any = None
+    is_anonymous: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_anonymous", self.kind is PrincipalKind.ANONYMOUS)
+
+
+ANONYMOUS = Principal()
+
+
+class Context:
+    """One request's frame: its id, principal, deadline, and what it has cost so far.
+
+    Attributes:
+        request_id: as received in `X-Request-Id` when it is well formed, else a new UUIDv7.
+        deadline: `time.monotonic()` value after which work for this request stops.
+        statements: SQL statements run so far.
+        database_s: seconds spent in them, waiting included.
+    """
+
+    __slots__ = ("database_s", "deadline", "principal", "request_id", "statements")
+
+    def __init__(self, request_id: str, principal: Principal = ANONYMOUS, *, timeout_s: float = 30.0) -> None:
+        self.request_id = request_id
+        self.principal = principal
+        self.deadline = time.monotonic() + timeout_s
+        self.statements = 0
+        self.database_s = 0.0

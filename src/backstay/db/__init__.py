@@ -1,0 +1,1 @@
+"""Connections and transactions: run a Statement, give back its one row of bytes."""

@@ -1,0 +1,83 @@
+"""What the engine needs of a database, and the violations that every driver's errors become."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from ..context import Context
+from ..sql.statement import Statement
+
+Row = tuple[Any, ...]
+
+
+class Violation(Enum):
+    """The kinds of constraint."""
+
+    UNIQUE = "unique"
+    FOREIGN_KEY = "foreign_key"
+    CHECK = "check"
+    NOT_NULL = "not_null"
+    TYPE = "type"
+
+
+class ConstraintViolationError(Exception):
+    """A write that a constraint refused; nothing of it remains.
+
+    Attributes:
+        columns: the database's column names, as far as it tells them.
+        constraint: the constraint's name, as far as it tells it.
+    """
+
+    def __init__(self, kind: Violation, columns: Sequence[str] = (), constraint: str = "") -> None:
+        super().__init__(kind.value)
+        self.kind = kind
+        self.columns = tuple(columns)
+        self.constraint = constraint
+
+
+class RefusedError(Exception):
+    """A write whose row the resource's check does not admit; it was rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """How busy a database is now."""
+
+    writes_waiting: int
+    reads_spilled: int
+    reads_running: int
+
+
+class Database(Protocol):
+    """One open database."""
+
+    def read(self, statement: Statement, parameters: Row, context: Context) -> Row | None | Awaitable[Row | None]:
+        """The statement's row: at once when it is quick, else awaitable.
+
+        Raises:
+            Problem: `QUERY_TIMEOUT`, `RESULT_TOO_LARGE` or `UNAVAILABLE`.
+        """
+        ...
+
+    async def write(self, statement: Statement, parameters: Row, context: Context) -> Row | None:
+        """Run a write in a transaction and return after it is durable.
+
+        Raises:
+            ConstraintViolationError, RefusedError, Problem
+        """
+        ...
+
+    def ping(self) -> None:
+        """Raise when the database does not answer."""
+        ...
+
+    def gauges(self) -> Gauges:
+        """How busy it is."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what runs and let go of the file or the pool."""
+        ...

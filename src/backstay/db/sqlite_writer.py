@@ -1,0 +1,185 @@
+"""The one writer of a SQLite file: a thread that commits many waiting writes together.
+
+It drains its queue into one transaction, so that one flush to disk (synchronous=FULL) acknowledges them all.
+A single statement undoes itself when it fails; a write that may still be refused after it ran has a savepoint.
+If SQLite gives up the whole transaction, the others are run again, each on its own: no write harms another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from ..errors import Problem
+from ..sql.statement import Output, Statement
+from .database import RefusedError, Row
+from .sqlite_connection import open_connection, translated
+
+GROUP_MAX = 256
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One waiting write and where its outcome goes."""
+
+    statement: Statement
+    parameters: Row
+    deadline: float
+    future: asyncio.Future[Row | None]
+    loop: asyncio.AbstractEventLoop
+    outcome: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Runs writes in order of arrival; `submit` from the event loop, the rest happens in its thread."""
+
+    def __init__(self, path: str, *, waiting_max: int) -> None:
+        self._path = path
+        self._waiting_max = waiting_max
+        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._connection = open_connection(path, write=True)
+        self._thread = threading.Thread(target=self._run, name="backstay-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Writes that wait for their turn."""
+        return self._queue.qsize()
+
+    def submit(self, statement: Statement, parameters: Row, deadline: float) -> asyncio.Future[Row | None]:
+        """Queue a write; the future resolves once it is durable.
+
+        Raises:
+            Problem: `UNAVAILABLE` when too many writes wait already.
+        """
+        if self._queue.qsize() >= self._waiting_max:
+            raise Problem("UNAVAILABLE", "Too many writes are waiting.", headers=(("retry-after", "1"),))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Row | None] = loop.create_future()
+        self._queue.put(Write(statement, parameters, deadline, future, loop))
+        return future
+
+    def close(self) -> None:
+        """Finish what is queued and stop."""
+        self._queue.put(None)
+        self._thread.join()
+        self._connection.pragma("optimize")
+        self._connection.close()
+
+    def _run(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            group, stop = self._drain(first)
+            try:
+                self._commit(group)
+            except BaseException as error:  # the thread must outlive anything
+                for write in group:
+                    write.error = write.error or error
+            _deliver(group)
+            if stop:
+                return
+
+    def _drain(self, first: Write) -> tuple[list[Write], bool]:
+        group = [first]
+        while len(group) < GROUP_MAX:
+            try:
+                write = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if write is None:
+                return group, True
+            group.append(write)
+        return group, False
+
+    def _commit(self, group: list[Write]) -> None:
+        """One transaction for the group; on its loss, one for each."""
+        lost = self._transaction(group)
+        for write in lost:
+            write.error = write.outcome = None
+            self._transaction([write])
+
+    def _transaction(self, group: Sequence[Write]) -> list[Write]:
+        """Run and commit; returns the writes that another one's failure undid."""
+        connection = self._connection
+        ran: list[Write] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for index, write in enumerate(group):
+                if not self._attempt(write) and not connection.in_transaction:
+                    return [*ran, *group[index + 1 :]]
+                ran.append(write)
+            connection.execute("COMMIT")
+        except apsw.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for write in group:
+                write.error = translated(error)
+        return []
+
+    def _attempt(self, write: Write) -> bool:
+        if write.future.cancelled() or time.monotonic() > write.deadline:
+            write.error = Problem("UNAVAILABLE", "The write waited too long.", headers=(("retry-after", "1"),))
+            return False
+        try:
+            run = _run_guarded if write.statement.guarded else _run_plain
+            write.outcome = run(self._connection, write.statement, write.parameters)
+        except apsw.Error as error:
+            write.error = translated(error)
+            return False
+        except Exception as error:
+            write.error = error
+            return False
+        return True
+
+
+def _run_plain(connection: apsw.Connection, statement: Statement, parameters: Row) -> Row | None:
+    rows = connection.execute(statement.text, parameters).fetchall()
+    return rows[0] if rows else None
+
+
+def _run_guarded(connection: apsw.Connection, statement: Statement, parameters: Row) -> Row | None:
+    connection.execute("SAVEPOINT write")
+    try:
+        row = _run_plain(connection, statement, parameters)
+        if row is not None and not row[statement.position(Output.ALLOWED)]:
+            raise RefusedError
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO write")
+            connection.execute("RELEASE write")
+        raise
+    connection.execute("RELEASE write")
+    return row
+
+
+def _deliver(group: Sequence[Write]) -> None:
+    """Wake each event loop once for the whole group."""
+    loops: dict[asyncio.AbstractEventLoop, list[Write]] = {}
+    for write in group:
+        loops.setdefault(write.loop, []).append(write)
+    for loop, writes in loops.items():
+        resolve: Callable[[], None] = lambda writes=writes: _resolve(writes)  # noqa: E731
+        try:
+            loop.call_soon_threadsafe(resolve)
+        except RuntimeError:
+            continue  # the loop has closed: nobody waits any more
+
+
+def _resolve(writes: Sequence[Write]) -> None:
+    for write in writes:
+        if write.future.done():
+            continue
+        if write.error is not None:
+            write.future.set_exception(write.error)
+        else:
+            write.future.set_result(write.outcome)

@@ -1,0 +1,232 @@
+"""The one door: every read and write of every front end passes here.
+
+It turns a Query into a Statement (cached by structure and standing), runs it, and names the fields that a
+constraint refused. Front ends never see a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from .config import Config
+from .context import Context, Principal
+from .db.database import ConstraintViolationError, Database, RefusedError, Row, Violation
+from .errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError
+from .query.ir import Delete, Insert, Query, Select, Shape, Update
+from .query.planner import Planner
+from .schema.model import Column
+from .schema.policy import Standing, standing_of
+from .schema.resource import Catalog, Resource
+from .sql.compiler import compile_plan
+from .sql.dialect import Dialect
+from .sql.statement import Output, Statement
+
+STATEMENTS_MAX = 1_024
+
+
+class Engine:
+    """Reads and writes resources for principals.
+
+    Example:
+        >>> statement = engine.prepare(Select("games", key=(0,)), ANONYMOUS)
+        >>> engine.read(statement, ["tetris"], context)
+        (b'{"id":1,"slug":"tetris"}', 1)
+    """
+
+    def __init__(self, catalog: Catalog, dialect: Dialect, database: Database, config: Config) -> None:
+        self.catalog = catalog
+        self.config = config
+        self.database = database
+        self._dialect = dialect
+        self._planner = Planner(catalog, config)
+        self._roles = catalog.roles
+        self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
+        self._database_read = database.read
+
+    def standing(self, principal: Principal) -> Standing:
+        """What of a principal decides plans; part of every key of a cached plan."""
+        return standing_of(principal, self._roles)
+
+    def prepare(self, query: Query, standing: Standing) -> Statement:
+        """The Statement of a Query for principals of a standing, from the cache when its structure is known.
+
+        Raises:
+            Problem: every refusal that needs no data; see `query.planner`.
+        """
+        return self._statement(query, standing)
+
+    def _compile(self, query: Query, standing: Standing) -> Statement:
+        return compile_plan(self._planner.plan(query, standing), self._dialect)
+
+    def cached_statements(self) -> tuple[int, int, int]:
+        """(hits, misses, size) of the statement cache."""
+        info = self._statement.cache_info()
+        return info.hits, info.misses, info.currsize
+
+    def bind(self, statement: Statement, raw: Sequence[Any]) -> list[Any]:
+        """The driver's values of a query's raw values (text of a URL, JSON of a cursor, Python of a body).
+
+        Raises:
+            ValidationError: with every value that its column cannot hold.
+        """
+        bound: list[Any] = []
+        errors: list[FieldError] = []
+        for reader, value, slot in zip(statement.readers, raw, statement.slots, strict=True):
+            try:
+                bound.append(reader(value))
+            except ValueError as error:
+                errors.append(FieldError(slot.label, "invalid_value", f"{error}."))
+        if errors:
+            raise ValidationError(errors)
+        return bound
+
+    def read(
+        self, statement: Statement, values: Sequence[Any], context: Context
+    ) -> Row | None | Awaitable[Row | None]:
+        """The statement's row, at once when it is quick, else awaitable."""
+        return self._database_read(statement, statement.parameters(values, context.principal), context)
+
+    async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
+        """Create a row from validated fields; returns the statement and its row."""
+        statement = self.prepare(Insert(resource.name, tuple(fields)), self.standing(context.principal))
+        row = await self._write(statement, self.bind(statement, list(fields.values())), resource, context)
+        assert row is not None, "INSERT … RETURNING returns its row"
+        return statement, row
+
+    async def update(
+        self, resource: Resource, key: Sequence[str], fields: dict[str, Any], context: Context
+    ) -> tuple[Statement, Row]:
+        """Change some fields of the row with that key."""
+        slots = tuple(range(len(fields), len(fields) + len(key)))
+        query = Update(resource.name, tuple(fields), slots)
+        statement = self.prepare(query, self.standing(context.principal))
+        values = self._bind_keyed(statement, [*fields.values(), *key], resource, key)
+        row = await self._write(statement, values, resource, context)
+        if row is None:
+            await self._explain(resource, key, "update", context)
+            raise NotFoundError(resource.name, ",".join(key))
+        return statement, row
+
+    async def delete(self, resource: Resource, key: Sequence[str], context: Context) -> None:
+        """Delete the row with that key."""
+        query = Delete(resource.name, tuple(range(len(key))))
+        statement = self.prepare(query, self.standing(context.principal))
+        values = self._bind_keyed(statement, key, resource, key)
+        if await self._write(statement, values, resource, context) is None:
+            await self._explain(resource, key, "delete", context)
+            raise NotFoundError(resource.name, ",".join(key))
+
+    def _bind_keyed(
+        self, statement: Statement, raw: Sequence[Any], resource: Resource, key: Sequence[str]
+    ) -> list[Any]:
+        """Bind; a key that its column cannot hold is a key that no row has."""
+        try:
+            return self.bind(statement, raw)
+        except ValidationError as error:
+            names = {column.name for column in resource.key}
+            if all(e.field in names for e in error.errors):
+                raise NotFoundError(resource.name, ",".join(key)) from None
+            raise
+
+    async def _explain(self, resource: Resource, key: Sequence[str], action: str, context: Context) -> None:
+        """Refuse with 403 what the principal may see but not change; what it may not see is not there."""
+        name = resource.key[0].name
+        query = Select(resource.name, key=tuple(range(len(key))), shape=Shape((name,)))
+        try:
+            statement = self.prepare(query, self.standing(context.principal))
+        except ForbiddenError:
+            return
+        found = self.read(statement, self.bind(statement, key), context)
+        if not isinstance(found, tuple) and found is not None:
+            found = await found
+        if found is not None:
+            raise ForbiddenError(action, f"this row of {resource.name}", anonymous=context.principal.is_anonymous)
+
+    async def _write(
+        self, statement: Statement, values: list[Any], resource: Resource, context: Context
+    ) -> Row | None:
+        parameters = statement.parameters(values, context.principal)
+        try:
+            return await self.database.write(statement, parameters, context)
+        except RefusedError:
+            anonymous = context.principal.is_anonymous
+            action = f"{statement.action} this row of"
+            raise ForbiddenError(action, resource.name, anonymous=anonymous) from None
+        except ConstraintViolationError as violation:
+            raise await self._refusal(violation, statement, values, resource, context) from None
+
+    async def _refusal(
+        self,
+        violation: ConstraintViolationError,
+        statement: Statement,
+        values: list[Any],
+        resource: Resource,
+        context: Context,
+    ) -> Problem:
+        """What the caller is told of a constraint: the fields, never another row's content."""
+        match violation.kind:
+            case Violation.UNIQUE:
+                names = _names(resource, violation.columns)
+                errors = [FieldError(n, "unique", "is taken by another row.") for n in names]
+                return Problem("CONFLICT", f"Another row of {resource.name} has the same values.", errors=errors)
+            case Violation.NOT_NULL:
+                names = _names(resource, violation.columns)
+                return ValidationError([FieldError(n, "required", "must not be null.") for n in names])
+            case Violation.FOREIGN_KEY if statement.action == "delete":
+                return Problem("STILL_REFERENCED", f"Other rows refer to this row of {resource.name}.")
+            case Violation.FOREIGN_KEY:
+                return await self._missing_parents(statement, values, resource, context)
+            case Violation.CHECK:
+                named = [n for n in resource.columns if f"_{n}_" in f"_{violation.constraint}_"]
+                field = max(named, key=len) if named else "body"
+                message = f"breaks the constraint {violation.constraint or 'of the table'}."
+                return ValidationError([FieldError(field, "check", message)])
+            case Violation.TYPE:
+                return ValidationError([FieldError("body", "invalid_value", "a value has the wrong type.")])
+
+    async def _missing_parents(
+        self, statement: Statement, values: list[Any], resource: Resource, context: Context
+    ) -> Problem:
+        """Which references lead nowhere; asked only after the database refused one."""
+        errors: list[FieldError] = []
+        for slot, value in zip(statement.slots, values, strict=True):
+            column = slot.column
+            if column is None or not column.sql.foreign_keys or value is None:
+                continue
+            if not await self._parent_exists(column, value, context):
+                errors.append(FieldError(column.name, "not_found", "refers to a row that does not exist."))
+        if not errors:
+            return Problem("STILL_REFERENCED", f"Other rows refer to this row of {resource.name}.")
+        return ValidationError(errors)
+
+    async def _parent_exists(self, column: Column, value: Any, context: Context) -> bool:
+        """Whether the principal can see the row that a reference names."""
+        target = next(iter(column.sql.foreign_keys)).column
+        parent = next((r for r in self.catalog.resources.values() if r.table.sql is target.table), None)
+        if parent is None:
+            return True
+        facts = parent.table.column_of(target)
+        if facts is None or (parent.key and parent.key != (facts,)):
+            parent = Resource(parent.name, parent.table, (facts,), parent.policy) if facts else parent
+        planner = Planner(Catalog(self.catalog.schema, {parent.name: parent}), self.config)
+        query = Select(parent.name, key=(0,), shape=Shape((parent.key[0].name,)))
+        try:
+            plan = planner.plan(query, self.standing(context.principal))
+        except Problem:
+            return False
+        found = self.read(compile_plan(plan, self._dialect), [value], context)
+        if found is None or isinstance(found, tuple):
+            return found is not None
+        return await found is not None
+
+
+def _names(resource: Resource, columns: Sequence[str]) -> list[str]:
+    by_sql = {column.sql.name: name for name, column in resource.columns.items()}
+    return [by_sql[name] for name in columns if name in by_sql] or ["body"]
+
+
+def output(statement: Statement, row: Row, wanted: Output) -> Any:
+    """One output of a row; `None` where the statement has no such column."""
+    return row[statement.position(wanted)] if wanted in statement.outputs else None

@@ -1,0 +1,206 @@
+"""The IR of a read or write. It is structure only: a value is a slot number, so that an IR can be a cache key.
+
+Front ends build these nodes together with a list of values; slot *i* stands for value *i*. Names are still
+the caller's words: only the planner knows whether they exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Op(Enum):
+    """Comparison operators of the filter grammar."""
+
+    EQ = "eq"
+    NE = "ne"
+    LT = "lt"
+    LTE = "lte"
+    GT = "gt"
+    GTE = "gte"
+    IN = "in"
+    NIN = "nin"
+    LIKE = "like"
+    ILIKE = "ilike"
+    CONTAINS = "contains"
+
+
+class Test(Enum):
+    """What `is` can ask; part of the structure."""
+
+    NULL = "null"
+    NOT_NULL = "notnull"
+    TRUE = "true"
+    FALSE = "false"
+
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`path op value`; a path through relations means "any related row"."""
+
+    path: Path
+    op: Op
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """`path is test`."""
+
+    path: Path
+    test: Test
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All (`any` false) or any of some filters."""
+
+    any: bool
+    items: tuple[Filter, ...]
+
+
+Filter = Compare | Is | Group
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """One sort key."""
+
+    path: Path
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetPage:
+    """`limit` rows from an offset, with or without the total of all."""
+
+    limit: int
+    offset_slot: int
+    total: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KeysetPage:
+    """`limit` rows after (or before) a row, named by its order values; no slots: the first page.
+
+    `nulls` says which of the values are null: it is structure, because SQL compares null differently.
+    """
+
+    limit: int
+    slots: tuple[int, ...] = ()
+    nulls: tuple[bool, ...] = ()
+    backward: bool = False
+
+
+Page = OffsetPage | KeysetPage
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Which fields and related rows the answer has; `fields` None means all visible ones."""
+
+    fields: tuple[str, ...] | None = None
+    includes: tuple[Include, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """Related rows inside the answer. `limit` is per parent and has no meaning for a to-one way."""
+
+    relation: str
+    shape: Shape = Shape()
+    order: tuple[OrderKey, ...] = ()
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The row that a nested route starts from: `/games/{key}/scores`."""
+
+    resource: str
+    relation: str
+    key: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """Rows of a resource: a page of them, or with `key` the one row."""
+
+    resource: str
+    filter: Group | None = None
+    order: tuple[OrderKey, ...] = ()
+    page: Page | None = None
+    shape: Shape = Shape()
+    key: tuple[int, ...] = ()
+    parent: Parent | None = None
+
+
+class Function(Enum):
+    """Aggregate functions."""
+
+    COUNT = "count"
+    SUM = "sum"
+    AVG = "avg"
+    MIN = "min"
+    MAX = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One aggregate; an empty path counts rows."""
+
+    function: Function
+    path: Path = ()
+    distinct: bool = False
+    alias: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in the answer: the alias, else `max_value`, `count_distinct_player_id`, `count`."""
+        parts = [self.function.value, *(["distinct"] if self.distinct else []), *self.path]
+        return self.alias or "_".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Groups of rows with their measures; without measures, the distinct groups."""
+
+    resource: str
+    group: tuple[Path, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    filter: Group | None = None
+    order: tuple[OrderKey, ...] = ()
+    page: OffsetPage | None = None
+    parent: Parent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """One new row; value *i* belongs to column *i*."""
+
+    resource: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """New values for some columns of one row: column *i* takes value *i*, the key's slots follow."""
+
+    resource: str
+    columns: tuple[str, ...]
+    key: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """One row less."""
+
+    resource: str
+    key: tuple[int, ...]
+
+
+Query = Select | Aggregate | Insert | Update | Delete

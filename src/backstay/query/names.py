@@ -1,0 +1,226 @@
+"""Resolve the caller's names against the Catalog; collect every refusal instead of stopping at the first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..config import Config
+from ..errors import FieldError, ForbiddenError, ValidationError, perhaps
+from ..schema.model import ORDERED, TEXTUAL, Column, Kind
+from ..schema.policy import Folded, Standing, fold
+from ..schema.resource import Catalog, Resource
+from .ir import Compare, Filter, Group, Include, Is, Op, OrderKey, Path, Test
+from .plan import (
+    Embed,
+    Form,
+    PlanCompare,
+    PlanFilter,
+    PlanGroup,
+    PlanIs,
+    PlanOrder,
+    PlanPath,
+    PlanShape,
+    PlanVia,
+    Slot,
+    Source,
+    Step,
+)
+
+INCLUDES_MAX = 16
+PATH_STEPS_MAX = 4
+_FORMS = {Op.IN: Form.LIST, Op.NIN: Form.LIST, Op.LIKE: Form.PATTERN, Op.ILIKE: Form.PATTERN}
+_EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN, Op.NIN})
+_RANGE = frozenset({Op.LT, Op.LTE, Op.GT, Op.GTE})
+
+
+def operators_of(column: Column) -> frozenset[Op]:
+    """The comparison operators that mean something for a column."""
+    if column.kind in (Kind.BYTES,):
+        return frozenset()
+    if column.kind is Kind.JSON:
+        return frozenset({Op.CONTAINS})
+    ops = _EQUALITY
+    if column.kind in ORDERED and column.kind not in (Kind.BOOLEAN, Kind.UUID):
+        ops |= _RANGE
+    if column.kind in TEXTUAL and column.kind is not Kind.ENUM:
+        ops |= {Op.LIKE, Op.ILIKE, Op.CONTAINS}
+    return ops
+
+
+@dataclass(slots=True)
+class Names:
+    """One planning: the standing it is for, its slots so far and what it has to refuse."""
+
+    catalog: Catalog
+    config: Config
+    standing: Standing
+    slots: dict[int, Slot] = field(default_factory=dict[int, Slot])
+    errors: list[FieldError] = field(default_factory=list[FieldError])
+    hint: str = ""
+    includes: int = 0
+
+    def refuse(self, label: str, code: str, message: str, hint: str = "") -> None:
+        """Note a refusal; `finish` raises them all."""
+        self.errors.append(FieldError(label, code, message))
+        self.hint = self.hint or hint
+
+    def finish(self) -> tuple[Slot, ...]:
+        """The slots in order.
+
+        Raises:
+            ValidationError: with every refusal of this planning.
+        """
+        if self.errors:
+            raise ValidationError(self.errors, hint=self.hint)
+        return tuple(self.slots[i] for i in range(len(self.slots)))
+
+    def source(self, resource: Resource) -> Source:
+        """The visible rows of a resource; the only way to name rows in a plan."""
+        return Source(resource, fold(resource.policy.read, self.standing))
+
+    def require(self, resource: Resource, action: str, rule: Folded) -> None:
+        """Refuse at once what the principal's standing can never do."""
+        if rule is False:
+            raise ForbiddenError(action, resource.name, anonymous=not self.standing[0])
+
+    def column(self, resource: Resource, name: str, label: str) -> Column | None:
+        """A visible column by name."""
+        column = resource.columns.get(name)
+        if column is None:
+            hint = perhaps(name, resource.columns, noun="field")
+            self.refuse(label, "unknown_field", f"{resource.name} has no field {name[:80]!r}.", hint)
+        return column
+
+    def step(self, resource: Resource, name: str, label: str) -> Step | None:
+        """One relation by name."""
+        way = self.catalog.related(resource, name)
+        if way is None:
+            hint = perhaps(name, self.catalog.ways(resource), noun="relation")
+            self.refuse(label, "unknown_relation", f"{resource.name} has no relation {name[:80]!r}.", hint)
+            return None
+        return Step(way[0], self.source(way[1]))
+
+    def path(self, resource: Resource, path: Path, label: str) -> PlanPath | None:
+        """A column at the end of to-one steps, for sorting and grouping."""
+        steps: list[Step] = []
+        for name in path[:-1][: PATH_STEPS_MAX + 1]:
+            step = self.step(resource, name, label)
+            if step is None:
+                return None
+            if step.way.many:
+                self.refuse(label, "to_many", f"{name!r} has many rows: only to-one relations can be used here.")
+                return None
+            steps.append(step)
+            resource = step.source.resource
+        if len(path) - 1 > PATH_STEPS_MAX:
+            self.refuse(label, "too_deep", f"at most {PATH_STEPS_MAX} relations in a path.")
+            return None
+        column = self.column(resource, path[-1], label)
+        return None if column is None else PlanPath(tuple(steps), column)
+
+    def filter(self, resource: Resource, node: Filter) -> PlanFilter | None:
+        """A condition with its names resolved; `None` when it was refused."""
+        if isinstance(node, Group):
+            items = [self.filter(resource, item) for item in node.items]
+            return PlanGroup(node.any, tuple(item for item in items if item is not None))
+        return self._along(resource, node, node.path, label_of(node))
+
+    def _along(self, resource: Resource, node: Compare | Is, rest: Path, label: str) -> PlanFilter | None:
+        if len(rest) == 1:
+            return self._leaf(resource, node, rest[0], label)
+        if len(rest) - 1 > PATH_STEPS_MAX:
+            self.refuse(label, "too_deep", f"at most {PATH_STEPS_MAX} relations in a path.")
+            return None
+        step = self.step(resource, rest[0], label)
+        if step is None:
+            return None
+        inner = self._along(step.source.resource, node, rest[1:], label)
+        return None if inner is None else PlanVia(step, inner)
+
+    def _leaf(self, resource: Resource, node: Compare | Is, name: str, label: str) -> PlanFilter | None:
+        if self.catalog.related(resource, name) is not None and name not in resource.columns:
+            hint = f"Filter by one of its fields: {name}.{next(iter(self.catalog.ways(resource)[name].columns))}."
+            self.refuse(label, "is_relation", f"{name!r} is a relation, not a field.", hint)
+            return None
+        column = self.column(resource, name, label)
+        if column is None:
+            return None
+        if isinstance(node, Is):
+            if node.test in (Test.TRUE, Test.FALSE) and column.kind is not Kind.BOOLEAN:
+                self.refuse(label, "operator", f"{name} is no boolean: `is` takes null or notnull.")
+                return None
+            return PlanIs(column, node.test)
+        allowed = operators_of(column)
+        if node.op not in allowed:
+            words = ", ".join(sorted([*(op.value for op in allowed), "is"]))
+            message = f"{name} ({column.kind.value}) has no operator {node.op.value!r}."
+            self.refuse(label, "operator", message, f"Operators of {name}: {words}.")
+            return None
+        form = _FORMS.get(node.op, Form.SCALAR)
+        self.slots[node.slot] = Slot(label, column, form)
+        return PlanCompare(column, node.op, node.slot)
+
+    def order(self, resource: Resource, keys: tuple[OrderKey, ...], label: str = "sort") -> tuple[PlanOrder, ...]:
+        """Sort keys, made total by the table's own key so that pages never overlap."""
+        found: list[PlanOrder] = []
+        for key in keys:
+            path = self.path(resource, key.path, label)
+            if path is None:
+                continue
+            if path.column.kind not in ORDERED:
+                self.refuse(label, "not_sortable", f"{path.column.name} ({path.column.kind.value}) has no order.")
+                continue
+            found.append(PlanOrder(path, key.descending))
+        roots = [o.path.column for o in found if not o.path.steps]
+        if any(c.unique and not c.nullable for c in roots):
+            return tuple(found)
+        descending = found[-1].descending if found else False
+        for name in resource.table.key:
+            column = resource.table.columns[name]
+            if column not in roots:
+                found.append(PlanOrder(PlanPath((), column), descending))
+        return tuple(found)
+
+    def shape(
+        self,
+        resource: Resource,
+        fields: tuple[str, ...] | None,
+        includes: tuple[Include, ...],
+        trail: Path = (),
+    ) -> PlanShape:
+        """The fields and embedded rows of an object."""
+        label = f"fields[{'.'.join(trail)}]" if trail else "fields"
+        if fields is None:
+            columns = tuple(resource.columns.values())
+        else:
+            named = (self.column(resource, name, label) for name in dict.fromkeys(fields))
+            columns = tuple(column for column in named if column is not None)
+        if len(trail) >= self.config.include_depth_max and includes:
+            depth = self.config.include_depth_max
+            self.refuse("include", "too_deep", f"at most {depth} relations deep.")
+            return PlanShape(columns)
+        embeds = [self._embed(resource, include, trail) for include in includes]
+        return PlanShape(columns, tuple(embed for embed in embeds if embed is not None))
+
+    def _embed(self, resource: Resource, include: Include, trail: Path) -> Embed | None:
+        self.includes += 1
+        if self.includes > INCLUDES_MAX:
+            self.refuse("include", "too_many", f"at most {INCLUDES_MAX} relations.")
+            return None
+        step = self.step(resource, include.relation, "include")
+        if step is None:
+            return None
+        inner = (*trail, include.relation)
+        target = step.source.resource
+        shape = self.shape(target, include.shape.fields, include.shape.includes, inner)
+        if not step.way.many and include.order:
+            self.refuse(f"sort[{'.'.join(inner)}]", "to_one", f"{include.relation!r} is one row: it has no order.")
+        order = self.order(target, include.order, f"sort[{'.'.join(inner)}]") if step.way.many else ()
+        return Embed(step, shape, order, include.limit)
+
+
+def label_of(node: Compare | Is) -> str:
+    """What the caller wrote: `player.username[like]`."""
+    name = ".".join(node.path)[:120]
+    op = "is" if isinstance(node, Is) else node.op.value
+    return name if op == "eq" else f"{name}[{op}]"

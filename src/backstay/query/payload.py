@@ -1,0 +1,176 @@
+"""The contract of a write's body, derived from a resource: which fields, of which type, within which bounds.
+
+One body gives every field error at once. Types are strict JSON: `"5"` is no integer. Built on first use,
+because pydantic schemas are dear to build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal, NotRequired, cast
+from uuid import UUID
+
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
+from pydantic import ValidationError as PydanticError
+from typing_extensions import TypedDict
+
+from ..errors import FieldError, ValidationError, perhaps
+from ..schema.model import Column, Kind
+from ..schema.resource import Resource
+
+FIELD_ERRORS_MAX = 100
+
+
+class Action(Enum):
+    """The bodies that a resource takes."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise ValueError("must be a finite number")
+    return value
+
+
+Scalar = bool | int | float | str
+
+_TYPES: Mapping[Kind, Any] = {
+    Kind.FLOAT: Annotated[float, Field(allow_inf_nan=False)],
+    Kind.BOOLEAN: bool,
+    Kind.DATETIME: Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-time"})],
+    Kind.DATE: date,
+    Kind.TIME: time,
+    Kind.UUID: UUID,
+    Kind.BYTES: Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64"})],
+    Kind.JSON: JsonValue,
+    Kind.ANY: Scalar,
+}
+
+
+def type_of(column: Column) -> Any:
+    """The pydantic type of a column's JSON value, null aside."""
+    match column.kind:
+        case Kind.INTEGER:
+            base: Any = Annotated[int, Field(ge=column.low, le=column.high)]
+        case Kind.NUMERIC:
+            bounds = Field(max_digits=column.digits, decimal_places=column.scale)
+            base = Annotated[Decimal, bounds, AfterValidator(_finite)]
+        case Kind.TEXT:
+            base = Annotated[str, Field(max_length=column.length)] if column.length else str
+        case Kind.ENUM:
+            base = Literal[column.choices]
+        case kind:
+            base = _TYPES[kind]
+    for item in column.metadata:
+        base = Annotated[base, item]
+    return base
+
+
+def writable_columns(resource: Resource) -> dict[str, Column]:
+    """The columns that a body may name."""
+    stamped = resource.policy.stamp
+    return {n: c for n, c in resource.columns.items() if not c.server_set and n not in stamped}
+
+
+def is_required(column: Column, action: Action) -> bool:
+    """Whether a body must name the column."""
+    if action is Action.UPDATE or column.nullable:
+        return False
+    if action is Action.REPLACE:
+        return not (column.has_default and column.sql.default is not None)
+    return not column.has_default
+
+
+class Contract:
+    """Validates bodies for one resource and action.
+
+    Example:
+        >>> contract.validate(b'{"game_id": 1, "value": -5}')
+        Traceback (most recent call last):
+        backstay.errors.ValidationError: value: Input should be greater than or equal to 0
+    """
+
+    def __init__(self, resource: Resource, action: Action) -> None:
+        self.resource = resource
+        self.action = action
+        self.columns = writable_columns(resource)
+        if action is not Action.CREATE:
+            keys = set(resource.table.key)
+            self.columns = {n: c for n, c in self.columns.items() if n not in keys}
+        members: dict[str, Any] = {}
+        for name, column in self.columns.items():
+            kind: Any = type_of(column)
+            kind = kind | None if column.nullable else kind
+            if column.description:
+                kind = Annotated[kind, Field(description=column.description)]
+            members[name] = kind if is_required(column, action) else NotRequired[kind]
+        # A replacement may carry back what the server sets, so that a caller can send a row as it was read.
+        ignored = set(resource.columns) - set(self.columns) if action is Action.REPLACE else set[str]()
+        self.ignored = frozenset(ignored)
+        for name in ignored:
+            members[name] = NotRequired[Any]
+        title = f"{resource.name.title().replace('_', '').replace('.', '')}{action.value.title()}"
+        typed: Any = cast(Any, TypedDict)(title, members)
+        typed.__pydantic_config__ = ConfigDict(strict=True, extra="forbid", val_json_bytes="base64")
+        self.adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(typed)
+        self._validate = self.adapter.validator.validate_json
+
+    def validate(self, body: bytes) -> dict[str, Any]:
+        """The fields of a body as Python values; a field that was not sent is absent.
+
+        Raises:
+            ValidationError: with every field at fault.
+        """
+        try:
+            found = cast("dict[str, Any]", self._validate(body))
+        except PydanticError as error:
+            raise self._refusal(error) from None
+        if self.ignored:
+            found = {name: value for name, value in found.items() if name not in self.ignored}
+        return found
+
+    def _refusal(self, error: PydanticError) -> ValidationError:
+        hint = ""
+        errors: list[FieldError] = []
+        for item in error.errors(include_url=False, include_context=False, include_input=False)[:FIELD_ERRORS_MAX]:
+            field = ".".join(str(part) for part in item["loc"] if part not in _NOISE)[:120]
+            code, message = _WORDS.get(item["type"], (item["type"], item["msg"]))
+            if code == "unknown_field":
+                if field in self.resource.columns:
+                    code, message = "read_only", "is set by the server."
+                else:
+                    hint = hint or perhaps(field, self.columns, noun="field")
+            errors.append(FieldError(field or "body", code, message))
+        unique = {(e.field, e.code): e for e in errors}
+        return ValidationError(unique.values(), hint=hint)
+
+    def defaults(self) -> dict[str, Any]:
+        """What a replacement sets where the body is silent: the declared default, else null."""
+        values: dict[str, Any] = {}
+        for name, column in self.columns.items():
+            default: Any = column.sql.default
+            if default is not None and not default.is_sequence and not default.is_clause_element:
+                values[name] = default.arg(None) if default.is_callable else default.arg
+            elif column.nullable:
+                values[name] = None
+        return values
+
+    def json_schema(self) -> dict[str, Any]:
+        """The body as JSON Schema 2020-12."""
+        schema = self.adapter.json_schema()
+        for name in self.ignored:
+            schema.get("properties", {}).pop(name, None)
+        return schema
+
+
+_NOISE = frozenset({"json-or-python", "function-after", "nullable", "constrained-str", "str", "int", "float", "bool"})
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "missing": ("required", "is required."),
+    "extra_forbidden": ("unknown_field", "is not a field of this resource."),
+}

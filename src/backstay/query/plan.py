@@ -1,0 +1,218 @@
+"""The Plan: a Query with names resolved, policy attached and limits applied. Only a Plan compiles.
+
+These are the frozen nodes; `planner` is their only maker. Every row source is a `Source`, which carries the
+rule that the principal's standing leaves of its resource's policy: a plan without policy cannot be written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..schema.model import Column, Relationship
+from ..schema.policy import Folded
+from ..schema.resource import Resource
+from .ir import Function, Op, Page, Test
+
+
+class Form(Enum):
+    """How the value of a slot is read."""
+
+    SCALAR = "scalar"
+    LIST = "list"
+    PATTERN = "pattern"
+    OFFSET = "offset"
+    CURSOR = "cursor"
+    BODY = "body"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """What one value of the query is for: the caller's name for it, its column, its form."""
+
+    label: str
+    column: Column | None
+    form: Form
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Rows of one resource, as far as the principal may see them."""
+
+    resource: Resource
+    rule: Folded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One relation on a path."""
+
+    way: Relationship
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanCompare:
+    """A column compared with a slot."""
+
+    column: Column
+    op: Op
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanIs:
+    """A column tested for null or truth."""
+
+    column: Column
+    test: Test
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanVia:
+    """Whether any row over there fulfils a condition."""
+
+    step: Step
+    inner: PlanFilter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanGroup:
+    """All or any of some conditions."""
+
+    any: bool
+    items: tuple[PlanFilter, ...]
+
+
+PlanFilter = PlanCompare | PlanIs | PlanVia | PlanGroup
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanPath:
+    """A column, perhaps of a row at the end of to-one steps."""
+
+    steps: tuple[Step, ...]
+    column: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanOrder:
+    """One sort key."""
+
+    path: PlanPath
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanShape:
+    """The fields and embedded rows of one JSON object, in order."""
+
+    columns: tuple[Column, ...]
+    embeds: tuple[Embed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embed:
+    """Related rows inside an object."""
+
+    step: Step
+    shape: PlanShape
+    order: tuple[PlanOrder, ...]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanParent:
+    """The row a nested route starts from: it must exist and be visible."""
+
+    source: Source
+    way: Relationship
+    key: tuple[tuple[Column, int], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SelectPlan:
+    """Rows, or with `key` one row."""
+
+    source: Source
+    filter: PlanFilter | None
+    order: tuple[PlanOrder, ...]
+    page: Page | None
+    shape: PlanShape
+    key: tuple[tuple[Column, int], ...]
+    parent: PlanParent | None
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanMeasure:
+    """One aggregate under its name."""
+
+    name: str
+    function: Function
+    path: PlanPath | None
+    distinct: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AggregatePlan:
+    """Groups with their measures; an order key is the name of one of them."""
+
+    source: Source
+    group: tuple[tuple[str, PlanPath], ...]
+    measures: tuple[PlanMeasure, ...]
+    filter: PlanFilter | None
+    order: tuple[tuple[str, bool], ...]
+    page: Page
+    parent: PlanParent | None
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InsertPlan:
+    """One new row. `stamps` come from the principal; `check` must hold of the row."""
+
+    source: Source
+    columns: tuple[Column, ...]
+    stamps: tuple[tuple[Column, Any], ...]
+    check: Folded
+    shape: PlanShape
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UpdatePlan:
+    """New values for one row that the update rule admits."""
+
+    source: Source
+    columns: tuple[Column, ...]
+    check: Folded
+    key: tuple[tuple[Column, int], ...]
+    shape: PlanShape
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeletePlan:
+    """One row that the delete rule admits."""
+
+    source: Source
+    key: tuple[tuple[Column, int], ...]
+    slots: tuple[Slot, ...]
+
+
+Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan
+
+
+def both(left: Folded, right: Folded) -> Folded:
+    """The conjunction of two folded rules."""
+    if left is True:
+        return right
+    if right is True:
+        return left
+    if left is False or right is False:
+        return False
+    return sa.and_(left, right)

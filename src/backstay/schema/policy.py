@@ -1,0 +1,167 @@
+"""Rules: SQL boolean expressions over a row and the principal, and the Policy that a resource has of them.
+
+A rule is an ordinary SQLAlchemy expression. What it says about the principal alone (`public`, `signed_in`,
+`has_role`) is a `Flag`, decided before SQL is written; what it says about both (`Score.player_id == me.id`)
+is a bound parameter that the engine fills from the principal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import sqlalchemy as sa
+from sqlalchemy.sql import elements, operators
+
+from ..context import Principal
+from ..errors import Action
+
+ME_PREFIX = "me_"
+
+#: What of a principal decides which flags hold: (signed in, roles that some rule names).
+Standing = tuple[bool, frozenset[str]]
+
+
+class Flag(sa.ColumnElement[bool]):
+    """A rule about the principal alone; folded away before anything compiles."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def __init__(
+        self, test: Literal["public", "signed_in", "role"], role: str = "", *, negated: bool = False
+    ) -> None:
+        self.test = test
+        self.role = role
+        self.negated = negated
+
+    def holds(self, standing: Standing) -> bool:
+        """Whether it holds for a principal of that standing."""
+        signed, roles = standing
+        truth = {"public": True, "signed_in": signed, "role": self.role in roles}[self.test]
+        return truth is not self.negated
+
+    def _negate(self) -> Flag:
+        return Flag(self.test, self.role, negated=not self.negated)
+
+    def __invert__(self) -> Any:
+        return self._negate()
+
+    def self_group(self, against: Any = None) -> Any:
+        """Stay a Flag inside `and_` and `or_`, which would wrap it as `flag = 1`."""
+        return self
+
+    def __repr__(self) -> str:
+        text = f"has_role({self.role!r})" if self.test == "role" else self.test
+        return f"~{text}" if self.negated else text
+
+
+class Me:
+    """The principal inside a rule or a stamp: `me.id`, `me.tenant`.
+
+    Example:
+        >>> from sqlalchemy import column
+        >>> str(column("player_id") == me.id)
+        'player_id = :me_id'
+    """
+
+    @property
+    def id(self) -> sa.BindParameter[Any]:
+        """The principal's id; a comparison with it is false when nobody is signed in."""
+        return sa.bindparam(f"{ME_PREFIX}id", unique=False)
+
+    @property
+    def tenant(self) -> sa.BindParameter[Any]:
+        """The tenant that the principal acts for."""
+        return sa.bindparam(f"{ME_PREFIX}tenant", unique=False)
+
+
+me = Me()
+public: sa.ColumnElement[bool] = Flag("public")
+nobody: sa.ColumnElement[bool] = Flag("public", negated=True)
+signed_in: sa.ColumnElement[bool] = Flag("signed_in")
+
+
+def has_role(name: str) -> sa.ColumnElement[bool]:
+    """True for principals with that role.
+
+    Example:
+        >>> has_role("admin")
+        has_role('admin')
+    """
+    return Flag("role", name)
+
+
+#: What a rule is for one standing: certain, impossible, or a condition on the row.
+Folded = bool | sa.ColumnElement[bool]
+
+
+def fold(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
+    """Decide every Flag in a rule and simplify; what is left is a condition on the row."""
+    if isinstance(rule, Flag):
+        return rule.holds(standing)
+    if isinstance(rule, elements.True_):
+        return True
+    if isinstance(rule, elements.False_):
+        return False
+    if isinstance(rule, elements.Grouping):
+        return fold(cast(Any, rule).element, standing)
+    if isinstance(rule, elements.BooleanClauseList):
+        return _fold_list(rule, standing)
+    if isinstance(rule, elements.UnaryExpression) and cast(Any, rule).operator is operators.inv:
+        inner = fold(cast(Any, rule).element, standing)
+        return (not inner) if isinstance(inner, bool) else sa.not_(inner)
+    return rule
+
+
+def _fold_list(rule: elements.BooleanClauseList, standing: Standing) -> Folded:
+    conjunction = cast(Any, rule).operator is operators.and_
+    left: list[sa.ColumnElement[bool]] = []
+    for clause in cast(Any, rule).clauses:
+        folded = fold(clause, standing)
+        if not isinstance(folded, bool):
+            left.append(folded)
+        elif folded is not conjunction:
+            return folded
+    if not left:
+        return conjunction
+    return sa.and_(*left) if conjunction else sa.or_(*left)
+
+
+def roles_in(rule: sa.ColumnElement[bool]) -> frozenset[str]:
+    """Every role that a rule names."""
+    from_flags = [e.role for e in sa.sql.visitors.iterate(rule) if isinstance(e, Flag) and e.role]
+    return frozenset(from_flags)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """A resource's rules. What has no rule is denied to everybody.
+
+    Attributes:
+        check: what must hold of the row after a create or an update.
+        stamp: columns that the server sets from the principal.
+    """
+
+    read: sa.ColumnElement[bool] = nobody
+    create: sa.ColumnElement[bool] = nobody
+    update: sa.ColumnElement[bool] = nobody
+    delete: sa.ColumnElement[bool] = nobody
+    check: sa.ColumnElement[bool] = public
+    stamp: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def rule(self, action: Action) -> sa.ColumnElement[bool]:
+        """The rule of one action."""
+        return cast("sa.ColumnElement[bool]", getattr(self, action))
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Every role that its rules name."""
+        rules = (self.read, self.create, self.update, self.delete, self.check)
+        return frozenset[str]().union(*(roles_in(rule) for rule in rules))
+
+
+def standing_of(principal: Principal, known_roles: frozenset[str]) -> Standing:
+    """What of the principal can decide a flag; few distinct values, so that plans can be cached by it."""
+    return (not principal.is_anonymous, principal.roles & known_roles)

@@ -1,0 +1,90 @@
+"""Resource: a Table that the API exposes, and the Catalog of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import OperatorError, perhaps
+from .model import Column, Relationship, Schema, Table
+from .policy import Policy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resource:
+    """One exposed table.
+
+    Attributes:
+        name: its path segment.
+        key: the columns that address one row, `id` or a natural key such as `slug`; empty when none can.
+        hidden: columns that no front end shows or accepts.
+        cache_s: how long a shared cache may keep a public read, 0 for not at all.
+    """
+
+    name: str
+    table: Table
+    key: tuple[Column, ...]
+    policy: Policy
+    hidden: frozenset[str] = frozenset()
+    cache_s: int = 0
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The visible columns by name."""
+        if not self.hidden:
+            return self.table.columns
+        return {n: c for n, c in self.table.columns.items() if n not in self.hidden}
+
+    @property
+    def relationships(self) -> Mapping[str, Relationship]:
+        """Ways to other tables; those to tables that are not exposed are refused by the planner."""
+        return self.table.relationships
+
+    @property
+    def writable(self) -> bool:
+        """Whether any write can reach it."""
+        return not self.table.read_only and bool(self.key)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalog:
+    """All resources, by path segment and by table."""
+
+    schema: Schema
+    resources: Mapping[str, Resource]
+    by_table: Mapping[str, Resource] = field(init=False)
+    roles: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_table", {r.table.name: r for r in self.resources.values()})
+        named = (r.policy.roles for r in self.resources.values())
+        object.__setattr__(self, "roles", frozenset[str]().union(*named))
+
+    def related(self, resource: Resource, name: str) -> tuple[Relationship, Resource] | None:
+        """A way by its name and the resource it leads to; `None` when either is not exposed."""
+        relationship = resource.relationships.get(name)
+        if relationship is None:
+            return None
+        target = self.by_table.get(relationship.target)
+        return None if target is None else (relationship, target)
+
+    def ways(self, resource: Resource) -> dict[str, Resource]:
+        """The names of all ways that lead to exposed resources."""
+        found = {name: self.related(resource, name) for name in resource.relationships}
+        return {name: way[1] for name, way in found.items() if way is not None}
+
+
+def natural_key(table: Table, names: tuple[str, ...]) -> tuple[Column, ...]:
+    """The key columns a resource is addressed by.
+
+    Raises:
+        OperatorError: a name that is no column, or a column that does not identify one row.
+    """
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        hint = perhaps(missing[0], table.columns, noun="column")
+        raise OperatorError(f"key={missing[0]!r}: {table.name} has no such column. {hint}")
+    columns = tuple(table.columns[name] for name in names)
+    if names != table.key and not (len(columns) == 1 and columns[0].unique):
+        raise OperatorError(f"key={names[0]!r} of {table.name} is not unique: declare it unique=True.")
+    return columns

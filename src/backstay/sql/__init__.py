@@ -1,0 +1,1 @@
+"""From Plan to Statement: SQLAlchemy Core trees, compiled once; what differs between dialects is a protocol."""

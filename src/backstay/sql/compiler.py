@@ -1,0 +1,152 @@
+"""Plan → Statement: build the Core tree, compile it once, and work out what fills each parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from ..context import Principal
+from ..query.ir import Op
+from ..query.plan import (
+    AggregatePlan,
+    DeletePlan,
+    Form,
+    InsertPlan,
+    Plan,
+    SelectPlan,
+    Slot,
+    UpdatePlan,
+)
+from ..schema.kinds import facts_of, kind_of
+from ..schema.model import Column, Table
+from ..schema.policy import ME_PREFIX
+from .dialect import Dialect
+from .reads import build_aggregate, build_item, build_list
+from .scope import Scope
+from .statement import Binder, Output, Reader, Statement
+from .writes import build_delete, build_insert, build_update
+
+
+def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
+    """The Statement of a Plan in one dialect."""
+    scope = Scope(dialect, plan.slots)
+    action, (tree, outputs) = _build(scope, plan)
+    compiled = cast(SQLCompiler, tree.compile(dialect=dialect.core))
+    resource = plan.source.resource
+    names = list(compiled.positiontup or ())
+    binders = tuple(_binder(name, compiled, resource.table, dialect) for name in names)
+    identity = names == [f"s{i}" for i in range(len(plan.slots))]
+    return Statement(
+        text=compiled.string,
+        resource=resource.name,
+        action=action,
+        outputs=outputs,
+        slots=plan.slots,
+        readers=tuple(_reader(scope, i, slot) for i, slot in enumerate(plan.slots)),
+        binders=None if identity else binders,
+        guarded=Output.ALLOWED in outputs,
+    )
+
+
+def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]]]:
+    match plan:
+        case SelectPlan():
+            return ("item", build_item(scope, plan)) if plan.key else ("list", build_list(scope, plan))
+        case AggregatePlan():
+            return "aggregate", build_aggregate(scope, plan)
+        case InsertPlan():
+            return "create", build_insert(scope, plan)
+        case UpdatePlan():
+            return "update", build_update(scope, plan)
+        case DeletePlan():
+            return "delete", build_delete(scope, plan)
+
+
+def _reader(scope: Scope, index: int, slot: Slot) -> Reader:
+    """How the raw value of a slot becomes the driver's value."""
+    dialect, column = scope.dialect, slot.column
+    if column is None:
+        return _same
+    if slot.form is Form.BODY:
+        return dialect.reader(column) or _same
+    if slot.form is Form.CURSOR:
+        scalar = dialect.slot_reader(column, Op.EQ)
+        return lambda value: None if value is None else scalar(_text_of(value))
+    return dialect.slot_reader(column, scope.operators.get(index, Op.EQ))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _text_of(value: Any) -> str:
+    """A cursor's JSON value as the text that its column's parser reads."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if not isinstance(value, (str, int)):
+        raise ValueError("is malformed")
+    return str(value)
+
+
+def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect) -> Binder:
+    if name.startswith("s") and name[1:].isdigit():
+        slot = int(name[1:])
+        return lambda given, principal: given[slot]
+    if name.startswith(ME_PREFIX):
+        return _principal_binder(name.removeprefix(ME_PREFIX), compiled.binds[name], dialect)
+    generated = {column.key: column for column in (*compiled.insert_prefetch, *compiled.update_prefetch)}
+    if name in generated:
+        return _default_binder(generated[name], compiled, table, dialect)
+    constant = compiled.params[name]
+    convert = _stored(compiled.binds[name].type, dialect)
+    value = convert(constant) if convert is not None and constant is not None else constant
+    return lambda given, principal: value
+
+
+def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    kind = kind_of(sql_type)
+    if kind is None:
+        return None
+    return dialect.reader(_column_like(sql_type))
+
+
+def _column_like(sql_type: Any) -> Column:
+    """A column of a type, for converting values that belong to no declared column."""
+    kind = kind_of(sql_type)
+    assert kind is not None, "a rule compares columns that the API can carry"
+    facts = dict(facts_of(sql_type, loose=False))
+    return Column(name="value", sql=sa.Column("value", sql_type), kind=kind, nullable=True, **facts)
+
+
+def _principal_binder(attribute: str, bound: sa.BindParameter[Any], dialect: Dialect) -> Binder:
+    """`me.id` in the form of the column it is compared with; what cannot be that column equals nothing."""
+    column = _column_like(bound.type)
+    read = dialect.slot_reader(column, Op.EQ)
+
+    def bind(given: Sequence[Any], principal: Principal) -> Any:
+        value = getattr(principal, attribute)
+        if value is None:
+            return None
+        try:
+            return read(str(value))
+        except ValueError:
+            return None
+
+    return bind
+
+
+def _default_binder(column: sa.Column[Any], compiled: SQLCompiler, table: Table, dialect: Dialect) -> Binder:
+    """A Python-side default (or onupdate) of a column that the caller did not give."""
+    inserting = column in compiled.insert_prefetch
+    default: Any = column.default if inserting else column.onupdate
+    known = table.column_of(column)
+    convert = (dialect.reader(known) if known is not None else None) or _same
+    if default.is_callable:
+        return lambda given, principal: convert(default.arg(None))
+    constant = convert(default.arg)
+    return lambda given, principal: constant

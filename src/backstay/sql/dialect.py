@@ -1,0 +1,76 @@
+"""What the compiler needs of a database: a dozen functions, no base class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect as CoreDialect
+
+from ..query.ir import Function, Op
+from ..schema.model import Column
+from .statement import Reader
+
+Expression = sa.ColumnElement[Any]
+#: `(name, expression)` of one member of a JSON object.
+Member = tuple[str, Expression]
+
+
+class Dialect(Protocol):
+    """One database's way to say things."""
+
+    name: str
+    core: CoreDialect
+
+    def json_value(self, column: Column, expression: Expression) -> Expression:
+        """A column's value in its JSON form."""
+        ...
+
+    def json_object(self, members: Sequence[Member]) -> Expression:
+        """An object with these members, in order."""
+        ...
+
+    def json_list(self, item: Expression, where: Expression | None = None) -> Expression:
+        """Aggregate: the items as an array in the order of their rows, empty when there are none."""
+        ...
+
+    def json_array(self, items: Sequence[Expression]) -> Expression:
+        """An array of these values."""
+        ...
+
+    def json_nested(self, query: sa.Select[Any]) -> Expression:
+        """A scalar subquery whose value is JSON and stays JSON."""
+        ...
+
+    def json_bytes(self, expression: Expression) -> Expression:
+        """JSON as the driver hands it over cheapest: bytes that are not decoded."""
+        ...
+
+    def empty_list(self) -> Expression:
+        """The JSON value []."""
+        ...
+
+    def compare(self, column: Column, left: Expression, op: Op, value: sa.BindParameter[Any]) -> Expression:
+        """A filter's comparison."""
+        ...
+
+    def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
+        """An aggregate of rows; without an expression, their number."""
+        ...
+
+    def measure_value(self, function: Function, column: Column | None, expression: Expression) -> Expression:
+        """An aggregate's value in its JSON form."""
+        ...
+
+    def order(self, expression: Expression, *, descending: bool, nullable: bool) -> Expression:
+        """A sort key; null is larger than every value."""
+        ...
+
+    def reader(self, column: Column) -> Callable[[Any], Any] | None:
+        """From a Python value of the column's kind to the driver's; `None` when it is the same."""
+        ...
+
+    def slot_reader(self, column: Column, op: Op) -> Reader:
+        """From a filter's text to the driver's value."""
+        ...

@@ -1,0 +1,132 @@
+"""One compilation: aliases, bound slots and rules moved onto an alias. Shared by every statement builder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.sql import visitors
+
+from ..query.ir import Op, Test
+from ..query.plan import PlanCompare, PlanFilter, PlanGroup, PlanIs, PlanParent, PlanVia, Slot, Source, Step
+from ..schema.model import Column, Relationship
+from .dialect import Dialect, Expression
+
+Rows = sa.FromClause
+
+
+class Scope:
+    """Names and parameters of one statement."""
+
+    def __init__(self, dialect: Dialect, slots: Sequence[Slot]) -> None:
+        self.dialect = dialect
+        self.slots = slots
+        self.operators: dict[int, Op] = {}
+        self._aliases = 0
+
+    def alias(self, rows: Rows) -> Rows:
+        """Rows under a short name of their own (PostgreSQL cuts names at 63 bytes)."""
+        self._aliases += 1
+        return rows.alias(f"t{self._aliases - 1}")
+
+    def bind(self, slot: int, sql_type: Any = None) -> sa.BindParameter[Any]:
+        """The parameter that stands for a slot's value."""
+        return sa.bindparam(f"s{slot}", unique=False, type_=sql_type or sa.types.NullType())
+
+    def column(self, rows: Rows, column: Column) -> Expression:
+        """A column of some rows."""
+        return rows.c[column.sql.key]
+
+    def rule(self, source: Source, rows: Rows) -> list[Expression]:
+        """What the rule demands of these rows, as conditions; none when it is certain."""
+        if isinstance(source.rule, bool):
+            return [] if source.rule else [sa.false()]
+        return [on_alias(source.rule, cast(Rows, source.resource.table.sql), rows)]
+
+    def filter(self, node: PlanFilter, rows: Rows) -> Expression:
+        """A condition on some rows."""
+        match node:
+            case PlanCompare():
+                self.operators[node.slot] = node.op
+                left = self.column(rows, node.column)
+                return self.dialect.compare(node.column, left, node.op, self.bind(node.slot))
+            case PlanIs():
+                return _test(self.column(rows, node.column), node.test)
+            case PlanVia():
+                return self._via(node, rows)
+            case PlanGroup():
+                items = [self.filter(item, rows) for item in node.items]
+                if not items:
+                    return sa.true()
+                return sa.or_(*items) if node.any else sa.and_(*items)
+
+    def _via(self, node: PlanVia, rows: Rows) -> Expression:
+        """A semi-join: `IN` when one column joins, because it can be driven from either side."""
+        far = self.alias(cast(Rows, node.step.source.resource.table.sql))
+        conditions = [*self.rule(node.step.source, far), self.filter(node.inner, far)]
+        joined, links = self.join_back(node.step.way, far)
+        if len(links) == 1:
+            local, remote = links[0]
+            inner = sa.select(remote).select_from(joined).where(*conditions, remote.is_not(None))
+            return rows.c[local.key].in_(inner)
+        links_match = [rows.c[local.key] == remote for local, remote in links]
+        return sa.exists(sa.select(sa.literal_column("1")).select_from(joined).where(*conditions, *links_match))
+
+    def join_back(self, way: Relationship, far: Rows) -> tuple[Rows, list[tuple[sa.Column[Any], Expression]]]:
+        """The rows over there, joined with the association table if there is one, and what links them here."""
+        if way.through is None:
+            return far, [(local, far.c[remote.key]) for local, remote in way.pairs]
+        between = self.alias(way.through)
+        on = [between.c[assoc.key] == far.c[remote.key] for assoc, remote in way.far_pairs]
+        return far.join(between, sa.and_(*on)), [(local, between.c[assoc.key]) for local, assoc in way.pairs]
+
+    def join_on(self, step: Step, here: Rows, there: Rows) -> Expression:
+        """The ON of a left join along a to-one way: what the rule hides is joined as absent."""
+        links = [here.c[local.key] == there.c[remote.key] for local, remote in step.way.pairs]
+        return sa.and_(*links, *self.rule(step.source, there))
+
+    def parent(self, parent: PlanParent, rows: Rows) -> tuple[list[Expression], Expression]:
+        """The conditions that bind rows to the parent of a nested route, and whether there is one."""
+        table = cast(Rows, parent.source.resource.table.sql)
+
+        def chosen(*columns: Any) -> sa.Select[Any]:
+            row = self.alias(table)
+            where = [row.c[c.sql.key] == self.bind(slot) for c, slot in parent.key]
+            picked = [row.c[c.key] if isinstance(c, sa.Column) else c for c in columns]
+            return sa.select(*picked).select_from(row).where(*where, *self.rule(parent.source, row))
+
+        exists = chosen(sa.literal_column("1")).scalar_subquery()
+        if parent.way.through is None:
+            conditions = [rows.c[remote.key] == chosen(local).scalar_subquery() for local, remote in parent.way.pairs]
+            return conditions, exists
+        between = self.alias(parent.way.through)
+        links = [between.c[assoc.key] == chosen(local).scalar_subquery() for local, assoc in parent.way.pairs]
+        (assoc, remote), *_ = parent.way.far_pairs
+        inside = sa.select(between.c[assoc.key]).where(*links)
+        return [rows.c[remote.key].in_(inside)], exists
+
+
+def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
+    """A rule about a table, said of an alias of it."""
+    if rows is table:
+        return rule
+
+    def replace(element: Any, **kw: Any) -> Any:
+        if isinstance(element, sa.Column) and getattr(element, "table", None) is table:
+            return rows.c[element.key]
+        return None
+
+    return cast(Expression, visitors.replacement_traverse(rule, {}, replace))
+
+
+def _test(expression: Expression, test: Test) -> Expression:
+    match test:
+        case Test.NULL:
+            return expression.is_(None)
+        case Test.NOT_NULL:
+            return expression.is_not(None)
+        case Test.TRUE:
+            return expression == sa.true()
+        case Test.FALSE:
+            return expression == sa.false()

@@ -1,0 +1,118 @@
+"""From PlanShape to one JSON expression: members, to-one rows by left join, to-many rows by nested query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from ..query.plan import Embed, PlanOrder, PlanShape
+from ..schema.model import Relationship
+from .dialect import Expression, Member
+from .scope import Rows, Scope
+
+
+@dataclass(slots=True)
+class Joined:
+    """Rows that grow left joins as to-one relations are embedded."""
+
+    rows: Rows
+    origin: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.origin = self.rows
+
+    def left(self, there: Rows, on: Expression) -> None:
+        """Join more rows, absent where the condition does not hold."""
+        self.origin = self.origin.outerjoin(there, on)
+
+
+def json_of(scope: Scope, shape: PlanShape, rows: Rows, joined: Joined) -> Expression:
+    """The JSON object of one row; to-one relations add their joins to `joined`."""
+    members: list[Member] = [
+        (column.name, scope.dialect.json_value(column, scope.column(rows, column))) for column in shape.columns
+    ]
+    members += [(embed.step.way.name, _embedded(scope, embed, rows, joined)) for embed in shape.embeds]
+    return scope.dialect.json_object(members)
+
+
+def _embedded(scope: Scope, embed: Embed, rows: Rows, joined: Joined) -> Expression:
+    many = embed.step.way.many
+    if embed.step.source.rule is False:
+        return scope.dialect.empty_list() if many else sa.null()
+    if many or not _identifies(embed.step.way):
+        return _nested(scope, embed, rows)
+    there = scope.alias(cast(Rows, embed.step.source.resource.table.sql))
+    joined.left(there, scope.join_on(embed.step, rows, there))
+    value = json_of(scope, embed.shape, there, joined)
+    present = there.c[embed.step.way.pairs[0][1].key]
+    return sa.case((present.is_(None), sa.null()), else_=value)
+
+
+def _identifies(way: Relationship) -> bool:
+    """Whether at most one row can match, so that a join cannot multiply rows."""
+    remote = [column for _, column in way.pairs]
+    if all(column.primary_key for column in remote):
+        return len(remote) == len(remote[0].table.primary_key)
+    return len(remote) == 1 and bool(remote[0].unique)
+
+
+def _nested(scope: Scope, embed: Embed, outer: Rows) -> Expression:
+    """Related rows by a nested query that takes their order and their limit per parent."""
+    far = scope.alias(cast(Rows, embed.step.source.resource.table.sql))
+    origin, links = scope.join_back(embed.step.way, far)
+    where = [outer.c[local.key] == remote for local, remote in links]
+    inner = (
+        sa.select(*needed(embed.shape, far)).select_from(origin).where(*where, *scope.rule(embed.step.source, far))
+    )
+    inner = ordered(scope, inner, embed.order, far, origin)
+    limit = embed.limit if embed.step.way.many else 1
+    page = scope.alias(inner.limit(sa.literal_column(str(int(limit)))).correlate(outer).subquery())
+    joined = Joined(page)
+    item = json_of(scope, embed.shape, page, joined)
+    if not embed.step.way.many:
+        return scope.dialect.json_nested(sa.select(item).select_from(joined.origin).correlate(outer))
+    listed = sa.select(scope.dialect.json_list(item)).select_from(joined.origin)
+    return scope.dialect.json_nested(listed.correlate(outer))
+
+
+def needed(shape: PlanShape, rows: Rows) -> list[Any]:
+    """The columns that an object and its relations read, each once."""
+    keys = {column.sql.key: None for column in shape.columns}
+    for embed in shape.embeds:
+        keys |= {local.key: None for local, _ in embed.step.way.pairs}
+    return [rows.c[key] for key in keys] or [sa.literal_column("1").label("one")]
+
+
+def ordered(
+    scope: Scope, query: sa.Select[Any], order: tuple[PlanOrder, ...], rows: Rows, origin: Any
+) -> sa.Select[Any]:
+    """The query with its sort keys; keys of to-one relations add left joins."""
+    keys, origin = order_keys(scope, order, rows, origin)
+    clauses = [
+        scope.dialect.order(expression, descending=key.descending, nullable=can_be_null(key))
+        for key, expression in zip(order, keys, strict=True)
+    ]
+    return query.select_from(origin).order_by(*clauses)
+
+
+def order_keys(scope: Scope, order: tuple[PlanOrder, ...], rows: Rows, origin: Any) -> tuple[list[Expression], Any]:
+    """The expressions of the sort keys and the rows joined for them; a shared prefix is joined once."""
+    joins: dict[tuple[str, ...], Rows] = {(): rows}
+    keys: list[Expression] = []
+    for key in order:
+        trail: tuple[str, ...] = ()
+        for step in key.path.steps:
+            here, trail = joins[trail], (*trail, step.way.name)
+            if trail not in joins:
+                there = scope.alias(cast(Rows, step.source.resource.table.sql))
+                origin = origin.outerjoin(there, scope.join_on(step, here, there))
+                joins[trail] = there
+        keys.append(scope.column(joins[trail], key.path.column))
+    return keys, origin
+
+
+def can_be_null(key: PlanOrder) -> bool:
+    """A column reached through a left join can be absent even where it is not nullable."""
+    return key.path.column.nullable or bool(key.path.steps)

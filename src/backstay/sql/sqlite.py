@@ -1,0 +1,271 @@
+"""SQLite's dialect: JSON1 functions, and how values of each kind are stored.
+
+Two facts shape it. A JSON value that passes through a scalar subquery becomes a string, so nested queries are
+wrapped in `json()`. A double holds every decimal of up to 15 digits exactly, so `NUMERIC` is stored as REAL
+and written out with its declared scale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler, SQLiteDialect
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from ..query import values
+from ..query.ir import Function, Op
+from ..schema.kinds import ISO_LAYOUT
+from ..schema.model import Column, Kind
+from .dialect import Expression, Member
+from .statement import Reader
+
+#: SQL functions that the engine registers on every connection, because SQLite has none.
+BASE64 = "backstay_base64"
+JSON_CONTAINS = "backstay_json_contains"
+
+_TRUE = sa.literal_column("json('true')")
+_FALSE = sa.literal_column("json('false')")
+_GLOB_SPECIAL = re.compile(r"([*?\[])")
+
+
+def name_literal(name: str) -> Expression:
+    """A member's name as a SQL string literal; names come from the schema, never from a caller."""
+    return sa.literal_column("'" + name.replace("'", "''") + "'")
+
+
+def glob_of(pattern: str) -> str:
+    r"""A LIKE pattern (`%`, `_`, `\` escapes) as a GLOB, which is case-sensitive and can use an index.
+
+    Example:
+        >>> glob_of(r"a%b_c\%*")
+        'a*b?c%[*]'
+    """
+    out: list[str] = []
+    escaped = False
+    for char in pattern:
+        if escaped:
+            out.append(_GLOB_SPECIAL.sub(r"[\1]", char))
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        else:
+            out.append({"%": "*", "_": "?"}.get(char) or _GLOB_SPECIAL.sub(r"[\1]", char))
+    return "".join(out)
+
+
+def _datetime_text(layout: str, value: datetime) -> str:
+    """An instant as this column writes it; `layout` is `separator|fraction digits|suffix`, or `date`."""
+    moment = value.astimezone(UTC) if value.tzinfo is not None else value
+    if layout == "date":
+        return moment.date().isoformat()
+    separator, digits, suffix = layout.split("|")
+    text = moment.replace(tzinfo=None).isoformat(separator, "microseconds")
+    return text[: 20 + int(digits)].rstrip(".") + suffix
+
+
+def _time_text(value: time) -> str:
+    return value.isoformat("microseconds")
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+class _Compiler(SQLiteCompiler):
+    """SQLAlchemy's compiler, less two habits that cost us."""
+
+    def returning_clause(self, stmt: Any, returning_cols: Any, *, populate_result_map: bool, **kw: Any) -> str:
+        """Keep table names in RETURNING: a rule's subquery there must not capture a bare column name."""
+        base = cast(Any, SQLCompiler.returning_clause)
+        return base(self, stmt, returning_cols, populate_result_map=populate_result_map, **kw)
+
+    def limit_clause(self, select: Any, **kw: Any) -> str:
+        """No `OFFSET 0` parameter where there is no offset."""
+        if select._offset_clause is None and select._limit_clause is not None:
+            return "\n LIMIT " + self.process(select._limit_clause, **kw)
+        return super().limit_clause(select, **kw)
+
+
+class SqliteDialect:
+    """See `dialect.Dialect`."""
+
+    name = "sqlite"
+
+    def __init__(self) -> None:
+        self.core = SQLiteDialect(paramstyle="qmark")
+        self.core.statement_compiler = _Compiler
+
+    def json_value(self, column: Column, expression: Expression) -> Expression:
+        """A column's value in its JSON form."""
+        kind = column.kind
+        if kind is Kind.BOOLEAN:
+            return sa.case((expression.is_(None), sa.null()), (expression, _TRUE), else_=_FALSE)
+        if kind is Kind.NUMERIC:
+            text = sa.func.printf(sa.literal_column(f"'%.{column.scale}f'"), expression)
+            numbers = sa.func.typeof(expression).in_([sa.literal_column("'integer'"), sa.literal_column("'real'")])
+            return sa.case((numbers, text), else_=self._safe(expression))
+        if kind is Kind.DATETIME and column.layout != ISO_LAYOUT:
+            return self._instant(expression)
+        if kind is Kind.UUID:
+            return self._uuid(expression)
+        if kind is Kind.BYTES:
+            return cast(Expression, getattr(sa.func, BASE64)(expression))
+        if kind is Kind.JSON:
+            valid = sa.func.json_valid(expression)
+            return sa.case((valid, sa.func.json(expression)), else_=self._safe(expression))
+        return self._safe(expression) if column.loose else expression
+
+    def _safe(self, expression: Expression) -> Expression:
+        """A value of an existing file, which may be a BLOB whatever its column says."""
+        blob = sa.func.typeof(expression) == sa.literal_column("'blob'")
+        return sa.case((blob, getattr(sa.func, BASE64)(expression)), else_=expression)
+
+    def _instant(self, expression: Expression) -> Expression:
+        """Text that SQLAlchemy or other programs wrote, as ISO 8601 in UTC."""
+        size = sa.func.length(expression)
+        literal = sa.literal_column
+        joined = sa.func.replace(expression, literal("' '"), literal("'T'"))
+        return sa.case(
+            (sa.func.typeof(expression) != literal("'text'"), self._safe(expression)),
+            (size == literal("19"), joined.concat(literal("'.000000+00:00'"))),
+            (size == literal("26"), joined.concat(literal("'+00:00'"))),
+            (size == literal("23"), joined.concat(literal("'000+00:00'"))),
+            (size == literal("10"), expression.concat(literal("'T00:00:00.000000+00:00'"))),
+            else_=expression,
+        )
+
+    def _uuid(self, expression: Expression) -> Expression:
+        literal = sa.literal_column
+        lower = sa.func.lower(expression)
+        parts = [
+            sa.func.substr(lower, literal(a), literal(b))
+            for a, b in (("1", "8"), ("9", "4"), ("13", "4"), ("17", "4"), ("21", "12"))
+        ]
+        dashed: Any = parts[0]
+        for part in parts[1:]:
+            dashed = dashed.concat(literal("'-'")).concat(part)
+        return sa.case((sa.func.length(expression) == literal("32"), dashed), else_=lower)
+
+    def json_object(self, members: Sequence[Member]) -> Expression:
+        """An object with these members, in order."""
+        arguments = [part for name, value in members for part in (name_literal(name), value)]
+        return sa.func.json_object(*arguments)
+
+    def json_list(self, item: Expression, where: Expression | None = None) -> Expression:
+        """Aggregate: the items as an array in the order of their rows, empty when there are none."""
+        listed = sa.func.json_group_array(item)
+        return listed if where is None else listed.filter(where)
+
+    def json_array(self, items: Sequence[Expression]) -> Expression:
+        """An array of these values."""
+        return sa.func.json_array(*items)
+
+    def json_nested(self, query: sa.Select[Any]) -> Expression:
+        """A scalar subquery whose value is JSON and stays JSON."""
+        return sa.func.json(query.scalar_subquery())
+
+    def json_bytes(self, expression: Expression) -> Expression:
+        """A BLOB, which the driver hands over without decoding."""
+        return sa.cast(expression, sa.LargeBinary())
+
+    def empty_list(self) -> Expression:
+        """The JSON value []."""
+        return sa.literal_column("json('[]')")
+
+    def compare(self, column: Column, left: Expression, op: Op, value: sa.BindParameter[Any]) -> Expression:
+        """A filter's comparison; lists arrive as one JSON parameter, so that the text does not grow."""
+        simple = _COMPARISONS.get(op)
+        if simple is not None:
+            return simple(left, value)
+        if op in (Op.IN, Op.NIN):
+            items = sa.func.json_each(value).table_valued("value")
+            found = left.in_(sa.select(items.c.value))
+            return sa.not_(found) if op is Op.NIN else found
+        if op is Op.LIKE:
+            return left.op("GLOB")(value)
+        if op is Op.ILIKE:
+            return left.op("LIKE")(value).op("ESCAPE")(sa.literal_column("'\\'"))
+        if column.kind is Kind.JSON:
+            return getattr(sa.func, JSON_CONTAINS)(left, value) == sa.literal_column("1")
+        return sa.func.instr(left, value) > sa.literal_column("0")
+
+    def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
+        """An aggregate of rows; without an expression, their number."""
+        if expression is None:
+            return sa.func.count()
+        argument = sa.distinct(expression) if distinct else expression
+        return cast(Expression, getattr(sa.func, function.value)(argument))
+
+    def measure_value(self, function: Function, column: Column | None, expression: Expression) -> Expression:
+        """An aggregate's JSON form: counts and averages are numbers, the others look like their column."""
+        if column is None or function in (Function.COUNT, Function.AVG):
+            return expression
+        return self.json_value(column, expression)
+
+    def order(self, expression: Expression, *, descending: bool, nullable: bool) -> Expression:
+        """A sort key; null is larger than every value, as PostgreSQL has it."""
+        key = expression.desc() if descending else expression.asc()
+        if not nullable:
+            return key
+        return key.nulls_first() if descending else key.nulls_last()
+
+    def reader(self, column: Column) -> Callable[[Any], Any] | None:
+        """From a Python value of the column's kind to the driver's."""
+        if column.kind is Kind.DATETIME:
+            layout = column.layout or " |6|"
+            return lambda value: None if value is None else _datetime_text(layout, value)
+        if column.kind is Kind.JSON:
+            return lambda value: None if value is None and column.nullable else _dumps(value)
+        convert = _STORED.get(column.kind)
+        if convert is None:
+            return None
+        if column.kind is Kind.UUID and column.loose:
+            return lambda value: None if value is None else str(value)
+        return lambda value: None if value is None else convert(value)
+
+    def slot_reader(self, column: Column, op: Op) -> Reader:
+        """From a filter's text to the driver's value."""
+        store = self.reader(column) or _same
+        if op in (Op.IN, Op.NIN):
+            return lambda raw: _dumps([store(item) for item in values.parse_list(column, raw)])
+        if op is Op.LIKE:
+            return lambda raw: glob_of(values.text(raw))
+        if op in (Op.ILIKE, Op.CONTAINS) and column.kind is not Kind.JSON:
+            return values.text if op is Op.CONTAINS else _like
+        return lambda raw: store(values.parse(column, raw))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _like(raw: str) -> str:
+    """A pattern whose last character is a lone escape would be refused by SQLite."""
+    values.text(raw)
+    trailing = len(raw) - len(raw.rstrip("\\"))
+    return raw + "\\" if trailing % 2 else raw
+
+
+_COMPARISONS: Mapping[Op, Callable[[Any, Any], Any]] = {
+    Op.EQ: lambda left, value: left == value,
+    Op.NE: lambda left, value: left != value,
+    Op.LT: lambda left, value: left < value,
+    Op.LTE: lambda left, value: left <= value,
+    Op.GT: lambda left, value: left > value,
+    Op.GTE: lambda left, value: left >= value,
+}
+
+_STORED: Mapping[Kind, Callable[[Any], Any]] = {
+    Kind.NUMERIC: float,
+    Kind.DATE: date.isoformat,
+    Kind.TIME: _time_text,
+    Kind.UUID: lambda value: value.hex if isinstance(value, UUID) else str(value),
+    Kind.ENUM: str,
+    Kind.BOOLEAN: int,
+}

@@ -1,0 +1,63 @@
+"""Statement: compiled SQL text and what fills its parameters. It never holds a caller's value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ..context import Principal
+from ..query.plan import Slot
+
+#: Makes one driver parameter from the values of a query and its principal.
+Binder = Callable[[Sequence[Any], Principal], Any]
+#: Reads one raw value of a slot (text of a URL, JSON of a cursor, Python of a body) for the driver.
+Reader = Callable[[Any], Any]
+
+
+class Output(Enum):
+    """The columns that a statement's one row can have."""
+
+    DATA = "data"
+    TOTAL = "total"
+    COUNT = "count"
+    KEYS = "keys"
+    PARENT = "parent"
+    VERSION = "version"
+    KEY = "key"
+    ALLOWED = "allowed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """Compiled SQL.
+
+    Attributes:
+        resource: whose rows it is about, for metrics.
+        outputs: what its columns are, in order; it returns at most one row.
+        readers: one for each slot, from the caller's form to the driver's.
+        slots: what each slot is, for messages.
+        binders: one for each parameter; `None` when the parameters are exactly the slots in order.
+        slow: known to scan without steps that a budget could count.
+        guarded: a row check may refuse it after the fact, so that it needs a savepoint.
+    """
+
+    text: str
+    resource: str
+    action: str
+    outputs: tuple[Output, ...]
+    slots: tuple[Slot, ...]
+    readers: tuple[Reader, ...]
+    binders: tuple[Binder, ...] | None
+    guarded: bool = False
+
+    def parameters(self, values: Sequence[Any], principal: Principal) -> tuple[Any, ...]:
+        """The driver's parameters."""
+        if self.binders is None:
+            return tuple(values)
+        return tuple([bind(values, principal) for bind in self.binders])
+
+    def position(self, output: Output) -> int:
+        """The index of an output column."""
+        return self.outputs.index(output)

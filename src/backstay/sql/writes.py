@@ -1,0 +1,79 @@
+"""InsertPlan, UpdatePlan and DeletePlan into one Core statement that returns the row's JSON."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from ..query.plan import DeletePlan, InsertPlan, PlanShape, UpdatePlan
+from ..schema.model import Table
+from ..schema.policy import Folded
+from .scope import Rows, Scope
+from .shapes import Joined, json_of
+from .statement import Output
+
+BuiltWrite = tuple[Any, tuple[Output, ...]]
+
+
+def build_insert(scope: Scope, plan: InsertPlan) -> BuiltWrite:
+    """`INSERT … RETURNING` the row, its key, its version and whether the check admits it."""
+    table = _table(plan.source.resource.table)
+    values: dict[str, Any] = {c.sql.key: scope.bind(i) for i, c in enumerate(plan.columns)}
+    values |= {column.sql.key: stamp for column, stamp in plan.stamps}
+    statement = sa.insert(table).values(values) if values else sa.insert(table)
+    key = [c.sql for c in plan.source.resource.key]
+    return _returning(scope, statement, plan.source.resource.table, plan.shape, plan.check, key)
+
+
+def build_update(scope: Scope, plan: UpdatePlan) -> BuiltWrite:
+    """`UPDATE … RETURNING`; no row means there is none, or none that the rule admits."""
+    facts = plan.source.resource.table
+    table = _table(facts)
+    values: dict[Any, Any] = {c.sql: scope.bind(i) for i, c in enumerate(plan.columns)}
+    if values and facts.version is not None:
+        version = facts.columns[facts.version].sql
+        values[version] = version + sa.literal_column("1")
+    if not values:
+        # Nothing to change, yet the rules and the answer are those of an update.
+        untouched = plan.key[0][0].sql
+        values = {untouched: untouched} | {c: c for c in table.c if c.onupdate is not None}
+    where = [column.sql == scope.bind(slot) for column, slot in plan.key]
+    statement = sa.update(table).values(values).where(*where, *scope.rule(plan.source, table))
+    return _returning(scope, statement, facts, plan.shape, plan.check, [c.sql for c, _ in plan.key])
+
+
+def build_delete(scope: Scope, plan: DeletePlan) -> BuiltWrite:
+    """`DELETE … RETURNING 1`."""
+    table = _table(plan.source.resource.table)
+    where = [column.sql == scope.bind(slot) for column, slot in plan.key]
+    statement = sa.delete(table).where(*where, *scope.rule(plan.source, table))
+    return statement.returning(sa.literal_column("1").label("count")), (Output.COUNT,)
+
+
+def _table(facts: Table) -> sa.Table:
+    assert isinstance(facts.sql, sa.Table), "only tables are written"
+    return facts.sql
+
+
+def _returning(
+    scope: Scope, statement: Any, facts: Table, shape: PlanShape, check: Folded, key: list[Any]
+) -> BuiltWrite:
+    table = cast(Rows, facts.sql)
+    data = json_of(scope, shape, table, Joined(table))
+    outputs: list[Any] = [scope.dialect.json_bytes(data).label("data")]
+    names = [Output.DATA]
+    if facts.version is not None:
+        outputs.append(facts.columns[facts.version].sql.label("version"))
+        names.append(Output.VERSION)
+    outputs.append(scope.dialect.json_array(_key_values(scope, facts, key)).label("key"))
+    names.append(Output.KEY)
+    if not isinstance(check, bool):
+        outputs.append(sa.case((check, sa.literal_column("1")), else_=sa.literal_column("0")).label("allowed"))
+        names.append(Output.ALLOWED)
+    return statement.returning(*outputs), tuple(names)
+
+
+def _key_values(scope: Scope, facts: Table, key: list[Any]) -> list[Any]:
+    by_sql = {column.sql: column for column in facts.columns.values()}
+    return [scope.dialect.json_value(by_sql[column], column) for column in key]
