@@ -59,7 +59,12 @@ class ThreadedConnection:
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
         """Run `call` on the thread; once begun it runs to its end, even if the caller is cancelled."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self.thread, call, *args))
+        running = asyncio.get_running_loop().run_in_executor(self.thread, call, *args)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            running.add_done_callback(_forget)
+            raise
 
     async def run_statement(self, call: Callable[..., T], *args: Any) -> T:
         """Run `call`, and interrupt it in SQLite if the caller is cancelled."""
@@ -98,6 +103,11 @@ class ThreadedConnection:
             self.sync.raw.interrupt()
             self.thread.submit(self.sync.close)
             self.thread.shutdown(wait=False)
+
+
+def _forget(running: "asyncio.Future[Any]") -> None:
+    if not running.cancelled():
+        running.exception()  # looked at, so that asyncio does not report it as lost
 
 
 def _close_late(opening: "asyncio.Future[apsw_dbapi.Connection]") -> None:
@@ -160,13 +170,11 @@ class ThreadedCursor:
 
 def _execute_and_fetch(cursor: apsw_dbapi.Cursor, operation: str, parameters: Parameters) -> list[Row]:
     cursor.execute(operation, parameters)
-    rows = cursor.fetchall() if cursor.description is not None else []
-    cursor.close()
-    return rows
+    return cursor.fetchall() if cursor.description is not None else []
 
 
 class AdaptedCursor(AsyncAdapt_dbapi_cursor):
-    """All rows at once; the statement has ended when execute() returns, so close() has nothing to do."""
+    """All rows at once: the statement has ended when execute() returns, so close() needs no thread."""
 
     __slots__ = ()
     _awaitable_cursor_close = False

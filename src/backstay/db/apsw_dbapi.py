@@ -248,7 +248,6 @@ class Cursor:
         self._many = False
         self._seen = False
         self._readonly = True
-        raw.exec_trace = self._on_statement
 
     def execute(self, operation: str, parameters: Parameters = ()) -> "Cursor":
         """Run one statement."""
@@ -265,6 +264,7 @@ class Cursor:
         try:
             self.connection.begin_before(operation)
             before = database.total_changes()
+            self._raw.exec_trace = self._on_statement
             if many is None:
                 self._raw.execute(operation, one or None)
                 if self.description is not None:
@@ -273,6 +273,7 @@ class Cursor:
                 changed = database.changes()
             else:
                 changed = self._run_each(database, operation, many)
+            self._raw.exec_trace = None  # it refers back to this object
         except NATIVE_ERRORS as error:
             raise translate(error) from error
         if not self._readonly:
@@ -345,11 +346,7 @@ class Cursor:
     def close(self) -> None:
         """Drop the rows not fetched and end the statement. Closing twice is no error."""
         self._rows = None
-        try:
-            self._raw.exec_trace = None  # it refers back to this object
-            self._raw.close(force=True)
-        except apsw.CursorClosedError:
-            pass
+        self._raw.close(force=True)
 
     def setinputsizes(self, sizes: object) -> None:
         """Required by PEP 249; SQLite needs no sizes."""
