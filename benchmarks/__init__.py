@@ -1,0 +1,1 @@
+"""The workload, the bare ceiling, the peers, and one command that compares them."""

@@ -1,0 +1,1 @@
+"""The servers under test, each one file that its own server command can start."""
