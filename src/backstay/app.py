@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
 from .rest.openapi import document
-from .rest.routes import Routes
+from .rest.routes import Route, Routes, route_table
 from .schema.declare import schema_of
 from .schema.model import Schema
 from .schema.policy import Policy, nobody, public
@@ -31,7 +30,6 @@ from .schema.resource import Catalog, Resource, natural_key
 from .sql.sqlite import SqliteDialect
 
 Endpoint = Callable[..., Any]
-VERSION = importlib.metadata.version("backstay")
 
 
 @dataclass(slots=True)
@@ -212,6 +210,10 @@ class Backstay:
             description=self.description,
             custom=custom,
         )
+
+    def routes(self) -> list[Route]:
+        """Its generated endpoints."""
+        return route_table(self.catalog(), self.config)
 
     def configure(self, **settings: Any) -> None:
         """Change settings before it starts; the command line's way in."""

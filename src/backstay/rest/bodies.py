@@ -51,7 +51,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if len(_NAME_END.findall(body)) != len(found):
         _refuse_duplicates(body)
     if b"\\u0000" in body:
-        fields = [path for path in _nul_paths(found, "", 0)]
+        fields = _nul_paths(found, "", 0)
         if fields:
             raise ValidationError([FieldError(path, "invalid_value", "must not contain NUL.") for path in fields])
     return found

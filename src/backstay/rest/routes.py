@@ -12,7 +12,7 @@ from ..http.frame import Handler
 from ..http.messages import Request, Response, decoded
 from ..observe import Observations, Series
 from ..schema.policy import nobody
-from ..schema.resource import Resource
+from ..schema.resource import Catalog, Resource
 from .items import Items
 from .lists import Aggregates, Lists
 from .replies import Envelope
@@ -29,6 +29,49 @@ class Route:
     path: str
     resource: str
     action: str
+
+
+def collection_methods(resource: Resource) -> tuple[str, ...]:
+    """The methods of `/{resource}`."""
+    creates = resource.writable and resource.policy.create is not nobody
+    return ("GET", "POST") if creates else ("GET",)
+
+
+def item_methods(resource: Resource) -> tuple[str, ...]:
+    """The methods of `/{resource}/{key}`."""
+    if not resource.key:
+        return ()
+    policy = resource.policy
+    updates = resource.writable and policy.update is not nobody
+    deletes = resource.writable and policy.delete is not nobody
+    return ("GET", *(("PATCH", "PUT") if updates else ()), *(("DELETE",) if deletes else ()))
+
+
+def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
+    """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`."""
+    found: list[tuple[str, Resource, bool]] = []
+    for name in resource.relationships if resource.key else ():
+        way = catalog.related(resource, name)
+        if way is not None and way[0].many:
+            creates = "POST" in collection_methods(way[1]) and way[0].through is None
+            found.append((name, way[1], creates))
+    return found
+
+
+def route_table(catalog: Catalog, config: Config) -> list[Route]:
+    """Every generated endpoint."""
+    words = {"GET": "read", "PATCH": "update", "PUT": "replace", "DELETE": "delete"}
+    found: list[Route] = []
+    for name, resource in catalog.resources.items():
+        base = f"{config.base_path}/{name}"
+        found += [Route(m, base, name, {"GET": "list", "POST": "create"}[m]) for m in collection_methods(resource)]
+        found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in item_methods(resource)]
+        found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
+        for relation, child, creates in nested_lists(catalog, resource):
+            found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
+            if creates:
+                found.append(Route("POST", f"{base}/{{key}}/{relation}", child.name, "create below"))
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +101,6 @@ class Routes:
         self._prefix = config.base_path.encode() + b"/"
         self._endpoints = {name.encode(): self._build(r) for name, r in engine.catalog.resources.items()}
         self._collections = {self._prefix + name: endpoints.collection for name, endpoints in self._endpoints.items()}
-        self.table = [route for endpoints in self._endpoints.values() for route in self._listed(endpoints)]
 
     def _build(self, resource: Resource) -> Endpoints:
         engine, config, envelope = self._engine, self._config, self._envelope
@@ -67,48 +109,16 @@ class Routes:
         aggregates = Aggregates(engine, config, envelope, resource)
         base = f"{config.base_path}/{resource.name}"
         observe = self._observations.request
-        collection: dict[str, tuple[Handler, Series]] = {"GET": (lists.list, observe("GET", base))}
-        policy = resource.policy
-        if resource.writable and policy.create is not nobody:
-            collection["POST"] = (items.create, observe("POST", base))
-        item_methods: dict[str, Series] = {}
-        if resource.key:
-            template = f"{base}/{{key}}"
-            item_methods["GET"] = observe("GET", template)
-            if resource.writable and policy.update is not nobody:
-                item_methods |= {"PATCH": observe("PATCH", template), "PUT": observe("PUT", template)}
-            if resource.writable and policy.delete is not nobody:
-                item_methods["DELETE"] = observe("DELETE", template)
+        acts: dict[str, Handler] = {"GET": lists.list, "POST": items.create}
+        collection = {m: (acts[m], observe(m, base)) for m in collection_methods(resource)}
+        by_method = {m: observe(m, f"{base}/{{key}}") for m in item_methods(resource)}
         aggregate: dict[str, tuple[Handler, Series]] = {"GET": (aggregates.list, observe("GET", f"{base}/aggregate"))}
-        nested = self._nested(resource) if resource.key else {}
-        return Endpoints(resource, lists, items, aggregates, nested, collection, aggregate, item_methods)
-
-    def _nested(self, resource: Resource) -> dict[bytes, tuple[Lists, Items | None, str]]:
-        found: dict[bytes, tuple[Lists, Items | None, str]] = {}
-        for name in resource.relationships:
-            way = self._engine.catalog.related(resource, name)
-            if way is None or not way[0].many:
-                continue
-            relationship, target = way
-            lists = Lists(self._engine, self._config, self._envelope, target, (resource, name))
-            creates = target.writable and target.policy.create is not nobody and relationship.through is None
-            items = Items(self._engine, self._config, self._envelope, target) if creates else None
-            found[name.encode()] = (lists, items, name)
-        return found
-
-    def _listed(self, endpoints: Endpoints) -> list[Route]:
-        name = endpoints.resource.name
-        base = f"{self._config.base_path}/{name}"
-        found = [Route(m, base, name, {"GET": "list", "POST": "create"}[m]) for m in endpoints.collection]
-        words = {"GET": "read", "PATCH": "update", "PUT": "replace", "DELETE": "delete"}
-        found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in endpoints.item_methods]
-        found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
-        for relation, (_, items, _) in endpoints.nested.items():
-            path = f"{base}/{{key}}/{relation.decode()}"
-            found.append(Route("GET", path, name, "list below"))
-            if items is not None:
-                found.append(Route("POST", path, name, "create below"))
-        return found
+        nested: dict[bytes, tuple[Lists, Items | None, str]] = {}
+        for name, child, creates in nested_lists(engine.catalog, resource):
+            below = Lists(engine, config, envelope, child, (resource, name))
+            makers = Items(engine, config, envelope, child) if creates else None
+            nested[name.encode()] = (below, makers, name)
+        return Endpoints(resource, lists, items, aggregates, nested, collection, aggregate, by_method)
 
     def find(self, request: Request) -> tuple[Handler, Series] | None:
         """The endpoint of a request; `None` when the path is not under the base path.
