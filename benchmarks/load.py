@@ -1,8 +1,8 @@
 """The load generator: keep-alive clients on raw sockets, in a process of its own.
 
-`Generator` is the parent's handle. `python -m benchmarks.load` is the child: it reads jobs as JSON lines, opens
-the connections and says so, waits for "go", sends until the time is over, and answers with the figures. So the
-parent can read the server's CPU time when nothing but the load lies in between.
+`Generator` is the parent's handle. `python -m benchmarks.load` is the child: it reads jobs as JSON lines,
+opens the connections and says so, waits for "go", sends until the time is over, and answers with the
+figures. So the parent can read the server's CPU time when nothing but the load lies in between.
 The loop is closed: each client has one request in flight and sends the next when the answer is complete.
 """
 
@@ -160,8 +160,10 @@ class Generator:
 
     def close(self) -> None:
         """End the process."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._process.communicate(timeout=5)
+        self._process.kill()
+        self._process.wait()
 
     def _say(self, message: dict[str, object]) -> None:
         pipe = self._process.stdin

@@ -23,15 +23,16 @@ def machine() -> str:
             model = line.partition(":")[2].strip()
             break
     cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    kernel = platform.release().split("-")[0]
+    return f"{model}, {cores} cores, Linux {kernel}, Python {platform.python_version()}"
 
 
 def method(settings: Settings) -> str:
     """Return one line on how it was measured."""
     pinned = "server and load generator on one core each" if settings.pin else "cores not pinned"
     return (
-        f"{CLIENTS} keep-alive clients, {settings.rounds} interleaved rounds of {settings.seconds:g} s, {pinned}; "
-        "CPU = user + system time of the server's process tree"
+        f"{CLIENTS} keep-alive clients, {settings.rounds} interleaved rounds of {settings.seconds:g} s, "
+        f"{pinned}; CPU = user + system time of the server's process tree"
     )
 
 
