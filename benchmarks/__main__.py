@@ -47,7 +47,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, help="seconds per round (default 2; quick 0.7)")
     made.add_argument("--no-pin", action="store_true", help="do not give server and load one core each")
     made.add_argument(
-        "--directory", type=Path, default=ROOT / ".data" / "benchmarks", help="where the data is made"
+        "--directory",
+        type=Path,
+        default=ROOT / ".data" / "benchmarks",
+        help="its folders run/ and serve/ are emptied",
     )
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to this file")
     made.add_argument("--markdown", action="store_true", help="print the README's table")
@@ -68,7 +71,7 @@ def settings_of(options: argparse.Namespace) -> runner.Settings:
         seconds=options.seconds or (0.7 if options.quick else 2.0),
         warmup_s=0.3 if options.quick else 1.0,
         cold_starts=3 if options.quick else 5,
-        directory=options.directory.resolve(),
+        directory=options.directory.resolve() / "run",
         pin=not options.no_pin,
     )
 

@@ -78,7 +78,7 @@ def _chunks_complete(buffer: bytes, position: int) -> bool:
             return False
 
 
-def drive(port: int, clients: dict[int, Client], requests: list[bytes], seconds: float) -> Load:
+def drive(clients: dict[int, Client], requests: list[bytes], seconds: float) -> Load:
     """Send requests round the list for `seconds`, finish what is in flight, and return the figures."""
     poller = select.epoll()
     for descriptor in clients:
@@ -195,7 +195,7 @@ def serve() -> None:
             print(json.dumps({"ready": True}), flush=True)
             sys.stdin.readline()
             requests = [text.encode("latin-1") for text in job["requests"]]
-            answer: dict[str, object] = asdict(drive(job["port"], clients, requests, job["seconds"]))
+            answer: dict[str, object] = asdict(drive(clients, requests, job["seconds"]))
         except OSError as failure:  # TimeoutError and ConnectionError are OSErrors
             answer = {"failure": f"{type(failure).__name__}: {failure}"}
         for client in clients.values():
