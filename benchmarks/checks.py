@@ -1,9 +1,10 @@
 """Right before fast: each server's answers are compared with the data before and after it is measured."""
 
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from benchmarks import data
 from benchmarks.process import Server, ServerError, exchange
@@ -68,9 +69,10 @@ def _verify_create(target: Target, server: Server) -> None:
 
 def score_count(database: Path) -> int:
     """Count the scores in the file itself, seen from outside the server."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)
+    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(20_000)
     try:
-        return int(connection.execute("select count(*) from scores").fetchone()[0])
+        return int(connection.execute("select count(*) from scores").get)
     finally:
         connection.close()
 
