@@ -10,10 +10,10 @@ from rich.console import Console
 
 from benchmarks import report, runner
 from benchmarks.load import ROOT
-from benchmarks.process import ServerFailure
+from benchmarks.process import ServerError
 from benchmarks.workload import CASES, Case
 
-KNOWN = (*runner.MAIN, *runner.PEERS, *runner.EXTRA)
+KNOWN = (*runner.MAIN, *runner.PEERS)
 
 
 def names(text: str) -> list[str]:
@@ -47,7 +47,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, help="seconds per round (default 2; quick 0.7)")
     made.add_argument("--no-pin", action="store_true", help="do not give server and load one core each")
     made.add_argument(
-        "--directory", type=Path, default=ROOT / ".data" / "benchmarks", help="where the data is made"
+        "--directory",
+        type=Path,
+        default=ROOT / ".data" / "benchmarks",
+        help="its folders run/ and serve/ are emptied",
     )
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to this file")
     made.add_argument("--markdown", action="store_true", help="print the README's table")
@@ -67,8 +70,8 @@ def settings_of(options: argparse.Namespace) -> runner.Settings:
         rounds=options.rounds or (3 if options.quick else 7),
         seconds=options.seconds or (0.7 if options.quick else 2.0),
         warmup_s=0.3 if options.quick else 1.0,
-        cold_starts=2 if options.quick else 5,
-        directory=options.directory.resolve(),
+        cold_starts=3 if options.quick else 5,
+        directory=options.directory.resolve() / "run",
         pin=not options.no_pin,
     )
 
@@ -86,9 +89,12 @@ def main() -> int:
         settings = settings_of(options)
         with progress.status("starting") as status:
             figures = runner.run(settings, say=status.update)
-    except (ServerFailure, OSError) as failure:
+    except (ServerError, OSError) as failure:
         progress.print(f"benchmark failed: {failure}", style="red", markup=False, highlight=False)
         return 1
+    except KeyboardInterrupt:
+        progress.print("stopped")
+        return 130
     if options.json:
         options.json.write_text(json.dumps(report.as_json(figures, settings), indent=2) + "\n")
     if options.markdown:

@@ -1,8 +1,8 @@
 """The load generator: keep-alive clients on raw sockets, in a process of its own.
 
-`Generator` is the parent's handle. `python -m benchmarks.load` is the child: it reads jobs as JSON lines, opens
-the connections and says so, waits for "go", sends until the time is over, and answers with the figures. So the
-parent can read the server's CPU time when nothing but the load lies in between.
+`Generator` is the parent's handle. `python -m benchmarks.load` is the child: it reads jobs as JSON lines,
+opens the connections and says so, waits for "go", sends until the time is over, and answers with the
+figures. So the parent can read the server's CPU time when nothing but the load lies in between.
 The loop is closed: each client has one request in flight and sends the next when the answer is complete.
 """
 
@@ -78,7 +78,7 @@ def _chunks_complete(buffer: bytes, position: int) -> bool:
             return False
 
 
-def drive(port: int, clients: dict[int, Client], requests: list[bytes], seconds: float) -> Load:
+def drive(clients: dict[int, Client], requests: list[bytes], seconds: float) -> Load:
     """Send requests round the list for `seconds`, finish what is in flight, and return the figures."""
     poller = select.epoll()
     for descriptor in clients:
@@ -160,8 +160,10 @@ class Generator:
 
     def close(self) -> None:
         """End the process."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._process.communicate(timeout=5)
+        self._process.kill()
+        self._process.wait()
 
     def _say(self, message: dict[str, object]) -> None:
         pipe = self._process.stdin
@@ -193,7 +195,7 @@ def serve() -> None:
             print(json.dumps({"ready": True}), flush=True)
             sys.stdin.readline()
             requests = [text.encode("latin-1") for text in job["requests"]]
-            answer: dict[str, object] = asdict(drive(job["port"], clients, requests, job["seconds"]))
+            answer: dict[str, object] = asdict(drive(clients, requests, job["seconds"]))
         except OSError as failure:  # TimeoutError and ConnectionError are OSErrors
             answer = {"failure": f"{type(failure).__name__}: {failure}"}
         for client in clients.values():

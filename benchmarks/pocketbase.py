@@ -60,7 +60,7 @@ def pocketbase(directory: Path, *, name: str, request_log: bool) -> Target:
     tokens = _user_tokens(name, command, home)
     return Target(
         name=name,
-        title="PocketBase" if request_log else "PocketBase (request log off)",
+        title="PocketBase" if request_log else "PocketBase, request log off",
         database=home / "data.db",
         command=command,
         requests=_requests(tokens),
@@ -71,7 +71,7 @@ def pocketbase(directory: Path, *, name: str, request_log: bool) -> Target:
 def _call(port: int, method: str, path: str, *, token: str | None, body: dict[str, Any] | None = None) -> Any:
     status, _, content = process.exchange(port, Request(method, path, token, body).render())
     if not 200 <= status < 300:
-        raise process.ServerFailure(f"pocketbase answered {status} to {method} {path}: {content[:500]!r}")
+        raise process.ServerError(f"pocketbase answered {status} to {method} {path}: {content[:500]!r}")
     return json.loads(content) if content else None
 
 
@@ -87,7 +87,7 @@ def _admin_token(port: int, home: Path, log: Path) -> str:
         cpus=None,
     )
     if making.process.wait(30) != 0:
-        raise process.ServerFailure(f"pocketbase made no superuser:\n{making.log_tail()}")
+        raise process.ServerError(f"pocketbase made no superuser:\n{making.log_tail()}")
     return _sign_in(port)
 
 
@@ -142,15 +142,17 @@ def _import_rows(path: Path) -> None:
 
     with connection:
         connection.executemany(
-            "insert into users (id, username, email, emailVisibility, verified, password, tokenKey, name, avatar,"
-            " created, updated) values (?1, ?2, ?2 || '@example.com', 0, 1, 'none', ?3, '', '', ?4, ?4)",
+            "insert into users (id, username, email, emailVisibility, verified, password, tokenKey, name,"
+            " avatar, created, updated)"
+            " values (?1, ?2, ?2 || '@example.com', 0, 1, 'none', ?3, '', '', ?4, ?4)",
             (
                 (record_id("p", number), username, f"{SECRET}{number:05d}", stamp(number))
                 for number, username in data.user_rows()
             ),
         )
         connection.executemany(
-            "insert into games (id, slug, name, created_at, updated_at, version) values (?1, ?2, ?3, ?4, ?4, 1)",
+            "insert into games (id, slug, name, created_at, updated_at, version)"
+            " values (?1, ?2, ?3, ?4, ?4, 1)",
             ((record_id("g", number), slug, name, stamp(number)) for number, slug, name in data.game_rows()),
         )
         connection.executemany(
@@ -166,7 +168,7 @@ def _import_rows(path: Path) -> None:
 
 
 def _user_tokens(name: str, command: Any, home: Path) -> dict[int, str]:
-    """Ask PocketBase for one token per client: its superuser may impersonate, so no password is hashed 64 times."""
+    """Return one token per client; the superuser impersonates each, so that no password is hashed."""
     port = process.free_port()
     server = process.start(
         name, command(port), port=port, env={}, cwd=home, log=home / "setup.log", cpus=None
@@ -189,9 +191,11 @@ def _user_tokens(name: str, command: Any, home: Path) -> dict[int, str]:
 
 
 def _requests(tokens: dict[int, str]) -> dict[Case, list[Request]]:
-    """Return the workload in PocketBase's own URL grammar, narrowed to the fields the others answer."""
-    players = "expand.player.id,expand.player.username"
-    top = f"sort=-value&perPage={PAGE_ROWS}&skipTotal=1&expand=player&fields={SCORE_COLUMNS},{players}"
+    """Return the workload in PocketBase's own URL grammar.
+
+    Without `fields=`: it would make the JSON equal, but costs PocketBase 40 % more CPU than sending all.
+    """
+    top = f"sort=-value&perPage={PAGE_ROWS}&skipTotal=1&expand=player"
     return {
         "A": [
             Request("GET", f"/api/collections/games/records/{record_id('g', game)}") for game in game_order()

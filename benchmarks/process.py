@@ -19,7 +19,7 @@ START_S_MAX = 30.0
 STOP_S_MAX = 10.0
 
 
-class ServerFailure(Exception):
+class ServerError(Exception):
     """A server did not start, or answered what it must not."""
 
 
@@ -138,7 +138,7 @@ def exchange(port: int, request: bytes, timeout_s: float = 10.0) -> tuple[int, b
     if b"transfer-encoding: chunked" in head.lower():
         body = _dechunk(body)
     if not head.startswith(b"HTTP/1.1 "):
-        raise ServerFailure(f"not an HTTP answer: {head[:80]!r}")
+        raise ServerError(f"not an HTTP answer: {head[:80]!r}")
     return int(head[9:12]), head, body
 
 
@@ -162,17 +162,17 @@ def wait_until_answers(server: Server, health: bytes, first_read: bytes) -> Cold
 def _first_success(server: Server, request: bytes) -> float:
     while True:
         status = None
-        with contextlib.suppress(OSError, ServerFailure):
+        with contextlib.suppress(OSError, ServerError):
             status, _, _ = exchange(server.port, request)
         elapsed_s = time.perf_counter() - server.started_s
         if status == 200:
             return elapsed_s
         if server.process.poll() is not None:
-            raise ServerFailure(
+            raise ServerError(
                 f"{server.name} ended with code {server.process.returncode}:\n{server.log_tail()}"
             )
         if elapsed_s > START_S_MAX:
-            raise ServerFailure(
+            raise ServerError(
                 f"{server.name} gave no answer in {START_S_MAX:g} s ({status=}):\n{server.log_tail()}"
             )
         time.sleep(0.002)

@@ -23,15 +23,25 @@ def machine() -> str:
             model = line.partition(":")[2].strip()
             break
     cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    kernel = platform.release().split("-")[0]
+    return f"{model}, {cores} cores, Linux {kernel}, Python {platform.python_version()}"
 
 
 def method(settings: Settings) -> str:
     """Return one line on how it was measured."""
     pinned = "server and load generator on one core each" if settings.pin else "cores not pinned"
     return (
-        f"{CLIENTS} keep-alive clients, {settings.rounds} interleaved rounds of {settings.seconds:g} s, {pinned}; "
+        f"{CLIENTS} keep-alive clients, {settings.rounds} interleaved rounds of {settings.seconds:g} s, "
+        f"{pinned}, data on {file_system(settings.directory)}; "
         "CPU = user + system time of the server's process tree"
+    )
+
+
+def file_system(directory: Path) -> str:
+    """Return the kind of file system that holds `directory`: on tmpfs a durable write costs nothing."""
+    kinds = {line.split()[1]: line.split()[2] for line in Path("/proc/mounts").read_text().splitlines()}
+    return next(
+        (kinds[str(path)] for path in (directory, *directory.parents) if str(path) in kinds), "unknown"
     )
 
 
@@ -56,7 +66,7 @@ def sections(figures: Mapping[str, Figures], cases: Sequence[Case]) -> list[Sect
     found: list[Section] = [
         ("Server CPU µs per request, min / median over rounds", ["server", *cases], _cpu_rows(figures, cases))
     ]
-    if "bare" in figures:
+    if "bare" in figures and len(figures) > 1:
         found.append(("CPU relative to bare", ["server", *cases], _ratio_rows(figures, cases, "bare")))
     if "backstay" in figures and len(figures) > 1:
         found.append(

@@ -3,6 +3,7 @@
 Round-robin inside a case, so that noise of the machine falls on all servers alike.
 """
 
+import json
 import shutil
 import statistics
 import time
@@ -13,15 +14,14 @@ from pathlib import Path
 from benchmarks import checks, process
 from benchmarks.load import ROOT, Generator, Load
 from benchmarks.pocketbase import pocketbase
-from benchmarks.process import ColdStart, Server, ServerFailure
+from benchmarks.process import ColdStart, Server, ServerError
 from benchmarks.target import Target, Templates, backstay, bare, django, fastapi, litestar
-from benchmarks.workload import CLIENTS, Case
+from benchmarks.workload import CLIENTS, Case, Request
 
 Say = Callable[[str], None]
 
 MAIN = ("backstay", "bare")
-PEERS = ("fastapi", "litestar", "django", "pocketbase")
-EXTRA = ("pocketbase-log",)  # PocketBase with its request log, as it comes; only when asked for
+PEERS = ("fastapi", "litestar", "django", "pocketbase", "pocketbase-nolog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def prepare(names: Sequence[str], directory: Path, say: Say) -> list[Target]:
         "fastapi": lambda: fastapi(templates),
         "litestar": lambda: litestar(templates),
         "django": lambda: django(templates),
-        "pocketbase": lambda: pocketbase(directory, name="pocketbase", request_log=False),
-        "pocketbase-log": lambda: pocketbase(directory, name="pocketbase-log", request_log=True),
+        "pocketbase": lambda: pocketbase(directory, name="pocketbase", request_log=True),
+        "pocketbase-nolog": lambda: pocketbase(directory, name="pocketbase-nolog", request_log=False),
     }
     targets: list[Target] = []
     for name in names:
@@ -158,9 +158,8 @@ def _measure_case(
         shift = number % len(running)  # nobody always follows the same neighbour's start of a round
         for target, server in [*running[shift:], *running[:shift]]:
             warmup = number == 0
-            say(
-                f"case {case}, {'warm-up' if warmup else f'round {number} of {settings.rounds}'}: {target.name}"
-            )
+            step = "warm-up" if warmup else f"round {number} of {settings.rounds}"
+            say(f"case {case}, {step}: {target.name}")
             rows_before = checks.score_count(target.database) if case == "C" else 0
             generator.connect(
                 server.port,
@@ -184,7 +183,7 @@ def _measure_case(
 
 def _refuse_errors(target: Target, case: Case, load: Load) -> None:
     if load.errors:
-        raise ServerFailure(
+        raise ServerError(
             f"{target.name} case {case}: {load.errors} of {load.requests} answers were errors; the first:\n"
             f"{load.first_error}"
         )
@@ -192,7 +191,7 @@ def _refuse_errors(target: Target, case: Case, load: Load) -> None:
 
 def _refuse_lost_writes(target: Target, stored: int, acknowledged: int) -> None:
     if stored != acknowledged:
-        raise ServerFailure(
+        raise ServerError(
             f"{target.name} case C: {acknowledged} creates acknowledged, {stored} rows in the file"
         )
 
@@ -204,26 +203,22 @@ def serve(name: str, directory: Path, port: int, say: Say) -> None:
     say(f"{target.title}: process {server.process.pid}, first answer after {cold.health_ms:.0f} ms. Try:")
     try:
         for requests in target.requests.values():
-            say(curl(port, requests[0].method, requests[0].path, requests[0].token, requests[0].render()))
+            say(curl(port, requests[0]))
         while server.process.poll() is None:
             time.sleep(0.5)
-        raise ServerFailure(f"{name} ended:\n{server.log_tail()}")
+        raise ServerError(f"{name} ended:\n{server.log_tail()}")
     except KeyboardInterrupt:
         say("stopped")
     finally:
         server.stop()
 
 
-def curl(port: int, method: str, path: str, token: str | None, rendered: bytes) -> str:
+def curl(port: int, request: Request) -> str:
     """Return the request as a command line."""
-    parts = [
-        "curl -g",
-        f"-X {method}" if method != "GET" else "",
-        f"'http://127.0.0.1:{port}{path}'".replace("='", "=%27"),
-    ]
-    if token:
-        parts.append(f"-H 'Authorization: Bearer {token}'")
-    content = rendered.partition(b"\r\n\r\n")[2].decode()
-    if content:
-        parts.append(f"-H 'Content-Type: application/json' -d '{content}'")
-    return " ".join(part for part in parts if part)
+    address = f"http://127.0.0.1:{port}{request.path}".replace("'", "%27")
+    parts = ["curl", "-g", "-i"]
+    if request.token:
+        parts += ["-H", f"'Authorization: Bearer {request.token}'"]
+    if request.body is not None:
+        parts += ["-H", "'Content-Type: application/json'", "-d", f"'{json.dumps(request.body)}'"]
+    return " ".join([*parts, f"'{address}'"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.data import DDL, Stamp, create_database, iso_stamp, orm_stamp
-from benchmarks.process import ServerFailure
+from benchmarks.process import ServerError
 from benchmarks.workload import SECRET, Case, Request, rest_requests
 
 PYTHON = sys.executable
@@ -82,7 +82,7 @@ def backstay_schema() -> tuple[str, Stamp]:
 
         from benchmarks.apps.backstay_app import Game
     except ImportError as error:
-        raise ServerFailure(f"backstay cannot be imported: {error}") from error
+        raise ServerError(f"backstay cannot be imported: {error}") from error
     dialect = sqlite_dialect()
     statements: list[str] = []
     engine = create_mock_engine(

@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-import jwt
+from joserfc import jwt
+from joserfc.jwk import OctKey
 
 Case = Literal["A", "B", "C", "D", "E"]
 
@@ -64,7 +65,7 @@ def token(user_id: int, lifetime_s: int = 3_600) -> str:
     """
     now = int(time.time())
     claims = {"sub": str(user_id), "iat": now - 1, "exp": now + lifetime_s}
-    return jwt.encode(claims, SECRET, algorithm="HS256")
+    return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET))
 
 
 def creates() -> list[tuple[int, int, int]]:

@@ -27,7 +27,7 @@ class Score(Model):
     """One result of one player."""
 
     game_id: Mapped[int] = mapped_column(ForeignKey("games.id"))
-    player_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    player_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     value: Mapped[Annotated[int, Field(ge=0)]]
     game: Mapped[Game] = relationship(back_populates="scores")
     player: Mapped[User] = relationship()

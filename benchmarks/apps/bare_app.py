@@ -1,7 +1,7 @@
 """The ceiling: what an expert writes by hand when nothing but these five requests matters.
 
-No framework, no rules, no limits, no logging. Fixed SQL whose JSON is built by SQLite, reads on the event loop,
-one writer thread with group commit, a cache of verified tokens.
+No framework, no rules, no limits, no logging. Fixed SQL whose JSON is built by SQLite, reads on the
+event loop, one writer thread with group commit, a cache of verified tokens.
 """
 
 import asyncio
@@ -15,19 +15,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apsw
-import jwt
 import orjson
 import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
 
 INTERFACE = (
     Interfaces.ASGINL
 )  # ASGI without the lifespan protocol; the one constant to change with Backstay's server
 GROUP_WRITES_MAX = 256
 TOKENS_MAX = 10_000
+CLAIMS = jwt.JWTClaimsRegistry(sub={"essential": True}, exp={"essential": True})
+CREATE_PATH = "/api/v1/scores"
 
-Headers = list[tuple[bytes, bytes]]
+Answer = tuple[int, bytes]
+Token = bytes | str  # the Authorization header as the interface gives it
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Write = tuple[asyncio.Future[bytes], tuple[Any, ...]]
@@ -68,7 +73,7 @@ def connect(path: str) -> apsw.Connection:
 
 
 class Writer(threading.Thread):
-    """One thread that owns all writes: it drains the queue into one transaction and answers after the commit."""
+    """The thread that owns all writes: drains its queue into one transaction, answers after the commit."""
 
     def __init__(self, path: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(daemon=True)
@@ -113,43 +118,57 @@ def settle(answers: list[tuple[asyncio.Future[bytes], bytes | Exception]]) -> No
 
 
 class Application:
-    """The ASGI callable."""
+    """The five requests, and the ASGI and RSGI callables in front of them."""
 
     def __init__(self, path: str, secret: str, loop: asyncio.AbstractEventLoop) -> None:
         self.read = connect(path).execute
         self.writer = Writer(path, loop)
         self.writer.start()
-        self.secret = secret
-        self.tokens: dict[bytes, tuple[int, float]] = {}
+        self.key = OctKey.import_key(secret)
+        self.tokens: dict[Token, tuple[int, float]] = {}
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if scope["method"] == "POST":
-            status, body = await self.create(scope, receive) if path == "/api/v1/scores" else NOT_FOUND
-        elif path.startswith("/api/v1/games/"):
-            status, body = self.game(path[14:])
-        elif path == "/api/v1/scores":
-            status, body = self.top_scores(parameters(scope["query_string"]))
-        elif path == "/api/v1/games":
-            status, body = self.games(parameters(scope["query_string"]))
-        elif path == "/health/live":
-            status, body = 200, b'{"status":"ok"}'
+    async def asgi(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST" and scope["path"] == CREATE_PATH:
+            token = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+            message = await receive()
+            content = message["body"]
+            while message.get("more_body"):
+                message = await receive()
+                content += message["body"]
+            status, body = await self.create(token, content)
         else:
-            status, body = NOT_FOUND
+            status, body = self.get(scope["path"], scope["query_string"])
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def game(self, key: str) -> tuple[int, bytes]:
+    async def rsgi(self, scope: Any, protocol: Any) -> None:
+        if scope.method == "POST" and scope.path == CREATE_PATH:
+            status, body = await self.create(scope.headers.get("authorization"), await protocol())
+        else:
+            status, body = self.get(scope.path, scope.query_string.encode())
+        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+        protocol.response_bytes(status, headers, body)
+
+    def get(self, path: str, query: bytes) -> Answer:
+        if path.startswith("/api/v1/games/"):
+            return self.game(path[14:])
+        if path == "/api/v1/scores":
+            return self.top_scores(parameters(query))
+        if path == "/api/v1/games":
+            return self.games(parameters(query))
+        return (200, b'{"status":"ok"}') if path == "/health/live" else NOT_FOUND
+
+    def game(self, key: str) -> Answer:
         row = self.read(ONE_GAME, (int(key),)).get if key.isdecimal() else None
         return (200, b'{"data":%b}' % row) if row else NOT_FOUND
 
-    def top_scores(self, query: dict[bytes, bytes]) -> tuple[int, bytes]:
+    def top_scores(self, query: dict[bytes, bytes]) -> Answer:
         limit = min(int(query.get(b"limit", b"20")), 100)
         rows = self.read(TOP_SCORES, (int(query[b"game_id"]), limit)).get
         return 200, b'{"data":%b,"meta":{"page":1,"limit":%d}}' % (rows, limit)
 
-    def games(self, query: dict[bytes, bytes]) -> tuple[int, bytes]:
+    def games(self, query: dict[bytes, bytes]) -> Answer:
         page, limit = int(query.get(b"page", b"1")), min(int(query.get(b"limit", b"20")), 100)
         rows, total = self.read(PAGE_OF_GAMES, (limit, (page - 1) * limit)).get
         return (
@@ -162,15 +181,10 @@ class Application:
             ),
         )
 
-    async def create(self, scope: MutableMapping[str, Any], receive: Receive) -> tuple[int, bytes]:
-        user_id = self.user_id(scope["headers"])
+    async def create(self, token: Token | None, content: bytes) -> Answer:
+        user_id = self.user_id(token) if token else None
         if user_id is None:
-            return 401, b'{"title":"Unauthorized"}'
-        message = await receive()
-        content = message["body"]
-        while message.get("more_body"):
-            message = await receive()
-            content += message["body"]
+            return UNAUTHORIZED
         try:
             body = orjson.loads(content)
             game_id, value = body["game_id"], body["value"]
@@ -182,35 +196,28 @@ class Application:
             return INVALID
         return 201, b'{"data":%b}' % row
 
-    def user_id(self, headers: Headers) -> int | None:
+    def user_id(self, token: Token) -> int | None:
         """Return the user a valid token names; a token is verified once and its expiry every time."""
-        for name, value in headers:
-            if name == b"authorization":
-                break
-        else:
-            return None
-        known = self.tokens.get(value)
+        known = self.tokens.get(token)
         if known is not None:
             if known[1] > time.time():
                 return known[0]
-            del self.tokens[value]
+            del self.tokens[token]
+        text = token if isinstance(token, str) else token.decode("latin-1")
         try:
-            claims = jwt.decode(
-                value.removeprefix(b"Bearer "),
-                self.secret,
-                algorithms=["HS256"],
-                options={"require": ["exp", "sub"]},
-            )
+            claims = jwt.decode(text.removeprefix("Bearer "), self.key, algorithms=["HS256"]).claims
+            CLAIMS.validate(claims)
             user = int(claims["sub"])
-        except (jwt.PyJWTError, ValueError):
+        except (JoseError, ValueError):
             return None
         if len(self.tokens) >= TOKENS_MAX:
             self.tokens.clear()
-        self.tokens[value] = user, claims["exp"]
+        self.tokens[token] = user, claims["exp"]
         return user
 
 
 NOT_FOUND = 404, b'{"title":"Not Found"}'
+UNAUTHORIZED = 401, b'{"title":"Unauthorized"}'
 INVALID = 400, b'{"title":"Bad Request"}'
 
 
@@ -222,7 +229,8 @@ def parameters(query: bytes) -> dict[bytes, bytes]:
 async def main(port: int) -> None:
     loop = asyncio.get_running_loop()
     application = Application(os.environ["BENCH_DATABASE"], os.environ["BENCH_SECRET"], loop)
-    server = Server(application, port=port, interface=INTERFACE, log_enabled=False, websockets=False)
+    target = application.rsgi if INTERFACE is Interfaces.RSGI else application.asgi
+    server = Server(target, port=port, interface=INTERFACE, log_enabled=False, websockets=False)
     await server.serve()
 
 

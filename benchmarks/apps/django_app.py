@@ -8,6 +8,8 @@ import os
 import django
 from django.conf import settings
 
+PRAGMAS = "pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -65536;"
+
 settings.configure(
     DEBUG=False,
     SECRET_KEY=os.environ["BENCH_SECRET"],
@@ -24,7 +26,7 @@ settings.configure(
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
-                "init_command": "pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -65536;",
+                "init_command": PRAGMAS,
             },
         }
     },

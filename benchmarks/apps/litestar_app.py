@@ -1,4 +1,4 @@
-"""The workload on Litestar with advanced-alchemy repositories and msgspec structs, as their manuals teach it."""
+"""The workload on Litestar, advanced-alchemy repositories and msgspec structs, as their manuals teach it."""
 
 import os
 from collections.abc import AsyncIterator
@@ -123,7 +123,7 @@ async def page_of_games(
 ) -> Many[GameOut]:
     rows, total = await games.list_and_count(LimitOffset(limit, (page - 1) * limit), OrderBy("id"))
     meta = CountedMeta(page, limit, total, -(-total // limit), page * limit < total, page > 1)
-    return Many([games.to_schema(row, schema_type=GameOut) for row in rows], meta)
+    return Many(games.to_schema(rows, schema_type=GameOut).items, meta)
 
 
 @get("/api/v1/scores")
@@ -134,7 +134,7 @@ async def top_scores(
     rows = await scores.list(
         LimitOffset(limit, 0), OrderBy("value", order), OrderBy("id", order), game_id=game_id
     )
-    return Many([scores.to_schema(row, schema_type=ScoreWithPlayer) for row in rows], Meta(1, limit))
+    return Many(scores.to_schema(rows, schema_type=ScoreWithPlayer).items, Meta(1, limit))
 
 
 @post("/api/v1/scores", middleware=[auth.middleware])

@@ -1,1 +1,67 @@
-"""Backstay: declare SQLAlchemy models and access rules; get a production backend."""
+"""Backstay: declare SQLAlchemy models and access rules; get a production backend.
+
+Names load on first use (PEP 562), so that a tool that needs only one of them does not pay for all.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .app import Backstay
+    from .config import Config
+    from .context import Context, Principal, PrincipalKind
+    from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
+    from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
+    from .schema.policy import has_role, me, nobody, public, signed_in
+
+_HOMES = {
+    "Backstay": "app",
+    "Config": "config",
+    "Context": "context",
+    "ForbiddenError": "errors",
+    "Model": "schema.base",
+    "ModelBase": "schema.base",
+    "NotFoundError": "errors",
+    "OperatorError": "errors",
+    "Principal": "context",
+    "PrincipalKind": "context",
+    "Problem": "errors",
+    "UtcDateTime": "schema.base",
+    "UuidKey": "schema.base",
+    "ValidationError": "errors",
+    "has_role": "schema.policy",
+    "me": "schema.policy",
+    "nobody": "schema.policy",
+    "public": "schema.policy",
+    "signed_in": "schema.policy",
+}
+
+__all__ = [
+    "Backstay",
+    "Config",
+    "Context",
+    "ForbiddenError",
+    "Model",
+    "ModelBase",
+    "NotFoundError",
+    "OperatorError",
+    "Principal",
+    "PrincipalKind",
+    "Problem",
+    "UtcDateTime",
+    "UuidKey",
+    "ValidationError",
+    "has_role",
+    "me",
+    "nobody",
+    "public",
+    "signed_in",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'backstay' has no attribute {name!r}")
+    value = getattr(import_module(f"backstay.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -14,6 +14,7 @@ from .config import Config
 from .context import Context, Principal
 from .db.database import ConstraintViolationError, Database, RefusedError, Row, Violation
 from .errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError
+from .observe import Observations
 from .query.ir import Delete, Insert, Query, Select, Shape, Update
 from .query.planner import Planner
 from .schema.model import Column
@@ -35,11 +36,19 @@ class Engine:
         (b'{"id":1,"slug":"tetris"}', 1)
     """
 
-    def __init__(self, catalog: Catalog, dialect: Dialect, database: Database, config: Config) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        dialect: Dialect,
+        database: Database,
+        config: Config,
+        observations: Observations,
+    ) -> None:
         self.catalog = catalog
         self.config = config
         self.database = database
         self._dialect = dialect
+        self._observations = observations
         self._planner = Planner(catalog, config)
         self._roles = catalog.roles
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
@@ -84,9 +93,22 @@ class Engine:
 
     def read(
         self, statement: Statement, values: Sequence[Any], context: Context
-    ) -> Row | None | Awaitable[Row | None]:
+    ) -> Row | Awaitable[Row | None] | None:
         """The statement's row, at once when it is quick, else awaitable."""
-        return self._database_read(statement, statement.parameters(values, context.principal), context)
+        before = context.database_s
+        found = self._database_read(statement, statement.parameters(values, context.principal), context)
+        if found is None or type(found) is tuple:
+            self._observations.statement(statement.resource, statement.action).add(context.database_s - before)
+            return found
+        return self._observed(statement, found, context, before)  # type: ignore[arg-type]
+
+    async def _observed(
+        self, statement: Statement, found: Awaitable[Row | None], context: Context, before: float
+    ) -> Row | None:
+        try:
+            return await found
+        finally:
+            self._observations.statement(statement.resource, statement.action).add(context.database_s - before)
 
     async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
         """Create a row from validated fields; returns the statement and its row."""
@@ -149,7 +171,9 @@ class Engine:
     ) -> Row | None:
         parameters = statement.parameters(values, context.principal)
         try:
-            return await self.database.write(statement, parameters, context)
+            return await self._observed(
+                statement, self.database.write(statement, parameters, context), context, context.database_s
+            )
         except RefusedError:
             anonymous = context.principal.is_anonymous
             action = f"{statement.action} this row of"

@@ -86,9 +86,7 @@ def test_a_streaming_cursor_takes_rows_as_they_are_fetched(connection: db.Connec
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
-def test_a_streaming_cursor_lasts_as_long_as_the_transaction(
-    connection: db.Connection, path: str, end: str
-) -> None:
+def test_a_streaming_cursor_lasts_as_long_as_the_transaction(connection: db.Connection, path: str, end: str) -> None:
     """It cannot hold a snapshot over the end of the transaction: the next one reads new rows."""
     connection.execute("PRAGMA journal_mode = WAL")
     cursor = connection.cursor(streaming=True).execute("SELECT 1 FROM games UNION ALL SELECT 2")

@@ -34,9 +34,7 @@ def connection(path: str) -> Iterator[db.Connection]:
 
 def tables(connection: db.Connection) -> list[str]:
     """The names of the tables."""
-    return [
-        row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-    ]
+    return [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
 
 
 def count(connection: db.Connection) -> int:

@@ -290,11 +290,7 @@ def test_memory_is_shared_by_the_engine(tmp_path: Path) -> None:
 def test_a_url_or_a_path_opens_the_same_file(path: Path) -> None:
     """A path, a plain sqlite URL and a URL object are one; what the URL says goes before `write`."""
     url = apsw_url(path, write=True)
-    assert (
-        url
-        == apsw_url(f"sqlite:///{path}", write=True)
-        == apsw_url(sa.make_url(f"sqlite:///{path}"), write=True)
-    )
+    assert url == apsw_url(f"sqlite:///{path}", write=True) == apsw_url(sa.make_url(f"sqlite:///{path}"), write=True)
     assert url.query == {"begin_mode": "immediate"}
     assert apsw_url(f"sqlite:///{path}?mode=ro", write=False).query == {
         "mode": "ro",

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from backstay.db import apsw_dbapi
 from backstay.db.apsw_dialect import ApswDialect, create_sync_engine
 from backstay.db.apsw_types import NumericPrecisionError
+from backstay.schema.base import UtcDateTime, current_instant
 
 
 class Colour(enum.Enum):
@@ -219,10 +221,7 @@ def test_a_numeric_is_exact_at_its_scale(engine: sa.Engine, given: Any, returned
         session.execute(sa.insert(Thing).values(price=given))
         session.commit()
         assert str(session.scalar(sa.select(Thing.price))) == returned
-        assert (
-            session.scalar(sa.select(Thing.id).where(Thing.price == sa.literal(given, sa.Numeric(15, 2))))
-            == 1
-        )
+        assert session.scalar(sa.select(Thing.id).where(Thing.price == sa.literal(given, sa.Numeric(15, 2)))) == 1
     assert stored(engine, "price") == [held]
 
 
@@ -266,9 +265,7 @@ def test_iso_texts_of_other_programs_are_read(engine: sa.Engine) -> None:
     """Texts with T, Z or an offset, as existing files hold them, are the instants they name."""
     with engine.begin() as connection:
         for text in ("2026-01-01T00:00:00Z", "2026-01-01 02:00:00+02:00", "2026-01-01"):
-            connection.exec_driver_sql(
-                "INSERT INTO things (name, moment, instant) VALUES (?1, ?1, ?1)", (text,)
-            )
+            connection.exec_driver_sql("INSERT INTO things (name, moment, instant) VALUES (?1, ?1, ?1)", (text,))
         for moment, instant in connection.execute(sa.select(Thing.moment, Thing.instant)):
             assert moment == dt.datetime(2026, 1, 1)
             assert instant == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -282,3 +279,28 @@ def test_now_compares_with_stored_times(engine: sa.Engine) -> None:
         assert session.scalar(sa.select(sa.func.now() >= Thing.instant))
         assert isinstance(session.scalar(sa.select(sa.func.now())), dt.datetime)
     assert {len(text) for text in stored(engine, "created") + stored(engine, "instant")} == {26}
+
+
+def test_a_type_with_a_storage_format_of_its_own_is_left_alone(engine: sa.Engine) -> None:
+    """SQLite's DATETIME, given by name, formats and parses as SQLAlchemy says, whatever the zone."""
+    iso = sqlite.DATETIME(
+        storage_format="%(year)04d%(month)02d%(day)02dT%(hour)02d+00:00", regexp=r"(\d{4})(\d\d)(\d\d)T(\d\d)"
+    )
+    with engine.connect() as connection:
+        bound = sa.literal(dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC), iso)
+        assert connection.scalar(sa.select(sa.cast(bound, sa.String))) == "20260102T03+00:00"
+        assert connection.scalar(sa.select(bound)) == dt.datetime(2026, 1, 2, 3)
+
+
+def test_backstays_own_instant_is_stored_as_json_shows_it(engine: sa.Engine) -> None:
+    """UtcDateTime passes through the dialect: any zone in, UTC out, ISO 8601 with its offset in the file."""
+    table = sa.Table("instants", sa.MetaData(), sa.Column("at", UtcDateTime, server_default=current_instant()))
+    east = dt.timezone(dt.timedelta(hours=2))
+    with engine.begin() as connection:
+        table.create(connection)
+        connection.execute(table.insert().values(at=dt.datetime(2026, 1, 1, tzinfo=east)))
+        connection.execute(table.insert())
+        texts = connection.exec_driver_sql("SELECT at FROM instants").scalars().all()
+        assert texts[0] == "2025-12-31T22:00:00.000000+00:00"
+        assert [len(text) for text in texts] == [32, 32]
+        assert connection.scalars(sa.select(table.c.at)).first() == dt.datetime(2025, 12, 31, 22, tzinfo=dt.UTC)

@@ -1,1 +1,1 @@
-"""Operations pages: API reference, health, metrics."""
+"""What operators look at: health, metrics and the API reference."""

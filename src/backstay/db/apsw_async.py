@@ -303,6 +303,4 @@ def create_apsw_async_engine(
     """create_sync_engine() for AsyncSession."""
     register()
     url = apsw_url(url_or_path, write=write, driver="apsw_async")
-    return create_async_engine(
-        url, connect_args={"on_connect": query_only_unless(write, on_connect)}, **options
-    )
+    return create_async_engine(url, connect_args={"on_connect": query_only_unless(write, on_connect)}, **options)

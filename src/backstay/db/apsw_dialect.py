@@ -79,6 +79,9 @@ class ApswDialect(base.SQLiteDialect):
         types.Numeric: ApswNumeric,
         types.DateTime: ApswDateTime,
         types.Time: ApswTime,
+        # SQLite's own types, with a storage format of the caller's, stay what SQLAlchemy makes of them.
+        base.DATETIME: base.DATETIME,
+        base.TIME: base.TIME,
     }
 
     @classmethod

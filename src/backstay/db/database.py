@@ -54,7 +54,7 @@ class Gauges:
 class Database(Protocol):
     """One open database."""
 
-    def read(self, statement: Statement, parameters: Row, context: Context) -> Row | None | Awaitable[Row | None]:
+    def read(self, statement: Statement, parameters: Row, context: Context) -> Row | Awaitable[Row | None] | None:
         """The statement's row: at once when it is quick, else awaitable.
 
         Raises:

@@ -88,7 +88,7 @@ class SqliteDatabase:
         self._spilled = 0
         self._running = 0
 
-    def read(self, statement: Statement, parameters: Row, context: Context) -> Row | None | Awaitable[Row | None]:
+    def read(self, statement: Statement, parameters: Row, context: Context) -> Row | Awaitable[Row | None] | None:
         """The statement's row: at once when it is quick, else awaitable."""
         context.statements += 1
         if statement in self._slow:

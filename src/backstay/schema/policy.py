@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import elements, operators
 
 from ..context import Principal
@@ -55,6 +56,12 @@ class Flag(sa.ColumnElement[bool]):
     def __repr__(self) -> str:
         text = f"has_role({self.role!r})" if self.test == "role" else self.test
         return f"~{text}" if self.negated else text
+
+
+@compiles(Flag)
+def _in_words(element: Flag, compiler: Any, **kw: Any) -> str:
+    """For messages only: a Flag is folded before SQL is written, and would be no valid SQL."""
+    return repr(element)
 
 
 class Me:

@@ -20,6 +20,7 @@ from ..query.plan import (
     Slot,
     UpdatePlan,
 )
+from ..schema.base import utc_now
 from ..schema.kinds import facts_of, kind_of
 from ..schema.model import Column, Table
 from ..schema.policy import ME_PREFIX
@@ -37,7 +38,8 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
     compiled = cast(SQLCompiler, tree.compile(dialect=dialect.core))
     resource = plan.source.resource
     names = list(compiled.positiontup or ())
-    binders = tuple(_binder(name, compiled, resource.table, dialect) for name in names)
+    clock = _Clock()
+    binders = tuple(_binder(name, compiled, resource.table, dialect, clock) for name in names)
     identity = names == [f"s{i}" for i in range(len(plan.slots))]
     return Statement(
         text=compiled.string,
@@ -49,6 +51,28 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
         binders=None if identity else binders,
         guarded=Output.ALLOWED in outputs,
     )
+
+
+class _Clock:
+    """One reading of the time for all timestamps of a row; parameters are bound in order, on one thread."""
+
+    def __init__(self) -> None:
+        self.free = True
+        self._value: Any = None
+
+    def first(self, convert: Callable[[Any], Any]) -> Binder:
+        """The binder that reads the time."""
+        self.free = False
+
+        def bind(given: Sequence[Any], principal: Principal) -> Any:
+            self._value = convert(utc_now())
+            return self._value
+
+        return bind
+
+    def again(self, given: Sequence[Any], principal: Principal) -> Any:
+        """The binder that repeats it."""
+        return self._value
 
 
 def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]]]:
@@ -93,7 +117,7 @@ def _text_of(value: Any) -> str:
     return str(value)
 
 
-def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect) -> Binder:
+def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, clock: _Clock) -> Binder:
     if name.startswith("s") and name[1:].isdigit():
         slot = int(name[1:])
         return lambda given, principal: given[slot]
@@ -101,7 +125,7 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect) ->
         return _principal_binder(name.removeprefix(ME_PREFIX), compiled.binds[name], dialect)
     generated = {column.key: column for column in (*compiled.insert_prefetch, *compiled.update_prefetch)}
     if name in generated:
-        return _default_binder(generated[name], compiled, table, dialect)
+        return _default_binder(generated[name], compiled, table, dialect, clock)
     constant = compiled.params[name]
     convert = _stored(compiled.binds[name].type, dialect)
     value = convert(constant) if convert is not None and constant is not None else constant
@@ -140,12 +164,16 @@ def _principal_binder(attribute: str, bound: sa.BindParameter[Any], dialect: Dia
     return bind
 
 
-def _default_binder(column: sa.Column[Any], compiled: SQLCompiler, table: Table, dialect: Dialect) -> Binder:
+def _default_binder(
+    column: sa.Column[Any], compiled: SQLCompiler, table: Table, dialect: Dialect, clock: _Clock
+) -> Binder:
     """A Python-side default (or onupdate) of a column that the caller did not give."""
     inserting = column in compiled.insert_prefetch
     default: Any = column.default if inserting else column.onupdate
     known = table.column_of(column)
     convert = (dialect.reader(known) if known is not None else None) or _same
+    if default.is_callable and getattr(default.arg, "__wrapped__", default.arg) is utc_now:
+        return clock.first(convert) if clock.free else clock.again
     if default.is_callable:
         return lambda given, principal: convert(default.arg(None))
     constant = convert(default.arg)

@@ -1,0 +1,5 @@
+"""`python -m backstay`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,74 @@
+"""The commands and their options; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+cli = typer.Typer(
+    name="backstay",
+    help="Declare models and rules; get a production backend.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Target = Annotated[
+    str, typer.Argument(help="module:app, a Python file, or a database URL. Default: app.py or main.py here.")
+]
+Database = Annotated[str | None, typer.Option("--database", help="Database URL; wins over BACKSTAY_DATABASE_URL.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+
+
+@cli.command()
+def serve(
+    target: Target = "",
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes. [1]")] = None,
+    database: Database = None,
+    dev: Annotated[bool, typer.Option("--dev", help="Reload on change, apply safe migrations.")] = False,
+) -> None:
+    """Serve an app, or an existing database read-only."""
+    from .serve import serve_target
+
+    serve_target(target, host=host, port=port, workers=workers, database=database, dev=dev)
+
+
+@cli.command()
+def routes(target: Target = "", json: Json = False) -> None:
+    """List every endpoint and the rule that guards it."""
+    from .inspect import print_routes
+
+    print_routes(target, as_json=json)
+
+
+@cli.command()
+def openapi(target: Target = "") -> None:
+    """Print the OpenAPI 3.1 document."""
+    from .inspect import print_openapi
+
+    print_openapi(target)
+
+
+@cli.command()
+def token(
+    subject: Annotated[str, typer.Argument(help="Id of the principal.")],
+    role: Annotated[list[str] | None, typer.Option(help="A role; may be repeated.")] = None,
+    ttl: Annotated[int, typer.Option(help="Seconds until it expires.")] = 86_400,
+) -> None:
+    """Sign a token with BACKSTAY_SECRET, to try writes until people can sign in."""
+    from .inspect import print_token
+
+    print_token(subject, role or [], ttl)
+
+
+@cli.command()
+def new(name: Annotated[str, typer.Argument(help="Name of the project and its folder.")]) -> None:
+    """Start a project: an app file, a README and nothing else."""
+    from .new import create_project
+
+    create_project(name)

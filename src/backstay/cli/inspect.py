@@ -1,0 +1,50 @@
+"""What the command line prints about an app: its routes, its contract, a token."""
+
+from __future__ import annotations
+
+import sys
+
+import orjson
+
+from ..auth.tokens import Tokens
+from ..config import Config
+from ..errors import OperatorError
+from ..schema.policy import Flag
+from .target import load_app
+
+
+def print_routes(target: str, *, as_json: bool) -> None:
+    """Every generated endpoint with its rule."""
+    app = load_app(target)
+    rows: list[dict[str, str]] = []
+    catalog = app.catalog()
+    for route in app.routes():
+        policy = catalog.resources[route.resource].policy
+        action = {"POST": "create", "PATCH": "update", "PUT": "update", "DELETE": "delete"}.get(route.method, "read")
+        rule = policy.rule(action)  # type: ignore[arg-type]
+        rows.append({"method": route.method, "path": route.path, "action": route.action, "rule": words(rule)})
+    if as_json:
+        sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    widest = max((len(row["path"]) for row in rows), default=0)
+    for row in rows:
+        sys.stdout.write(f"{row['method']:7}{row['path']:{widest + 2}}{row['rule']}\n")
+
+
+def words(rule: object) -> str:
+    """A rule in words."""
+    return repr(rule) if isinstance(rule, Flag) else " ".join(str(rule).split())
+
+
+def print_openapi(target: str) -> None:
+    """The contract as JSON."""
+    document = load_app(target).openapi()
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def print_token(subject: str, roles: list[str], ttl_s: int) -> None:
+    """A signed token."""
+    config = Config.from_environment()
+    if not config.secret:
+        raise OperatorError("No BACKSTAY_SECRET is set: export one of at least 32 bytes, the server's.")
+    sys.stdout.write(Tokens(config.secret).issue(subject, roles=roles, ttl_s=ttl_s) + "\n")

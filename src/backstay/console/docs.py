@@ -1,0 +1,39 @@
+"""`/docs` and its assets: the API reference page, served with a policy that allows no other host."""
+
+from __future__ import annotations
+
+from ..errors import Problem
+from ..http.messages import Request, Response
+from .pages import ASSETS_URL, CONTENT_SECURITY_POLICY, asset, asset_plain, reference_page
+
+
+class Docs:
+    """Answers the reference page of one app."""
+
+    def __init__(self, title: str) -> None:
+        self._page = reference_page(title, "/openapi.json")
+        self.prefix = ASSETS_URL.encode()
+
+    def page(self, request: Request) -> Response:
+        """The page."""
+        headers = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+        ]
+        return Response(200, self._page, headers)
+
+    def asset(self, request: Request) -> Response:
+        """One of its files; the name carries its version, so it may be kept for ever."""
+        name = request.path[len(self.prefix) :].decode("ascii", "replace")
+        try:
+            packed, media_type = asset(name)
+        except KeyError:
+            raise Problem("NOT_FOUND", "There is no such file.") from None
+        headers = [
+            (b"content-type", media_type.encode()),
+            (b"cache-control", b"public, max-age=31536000, immutable"),
+            (b"vary", b"accept-encoding"),
+        ]
+        if b"gzip" in request.headers.get(b"accept-encoding", b""):
+            return Response(200, packed, [*headers, (b"content-encoding", b"gzip")])
+        return Response(200, asset_plain(name)[0], headers)

@@ -1,0 +1,90 @@
+"""Custom endpoints: a FastAPI app behind the generated routes, with the same errors and the same Context.
+
+FastAPI is imported here and nowhere else, and only by programs that declare an endpoint of their own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from ..context import Context
+from ..errors import FieldError, Problem, ValidationError, problem_body
+from .messages import Scope
+
+CONTEXT_KEY = "backstay.context"
+_CODES = {401: "UNAUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 409: "CONFLICT"}
+
+
+class CustomEndpoints:
+    """Collects endpoints and serves them through FastAPI."""
+
+    def __init__(self, title: str) -> None:
+        from fastapi import FastAPI
+        from fastapi.exceptions import RequestValidationError
+        from starlette.exceptions import HTTPException
+
+        self.app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None)
+        self.app.add_exception_handler(Problem, _answer)
+        self.app.add_exception_handler(RequestValidationError, _answer_invalid)
+        self.app.add_exception_handler(HTTPException, _answer_http)
+
+    def add(self, method: str, path: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """A decorator that serves a function at a path; a parameter of type `Context` is the request's."""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            _inject_context(function)
+            self.app.add_api_route(path, function, methods=[method], **options)
+            return function
+
+        return register
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's description of the endpoints."""
+        return self.app.openapi()
+
+    def __call__(self, scope: Scope, receive: Any, send: Any) -> Any:
+        """Serve a request."""
+        return self.app(scope, receive, send)
+
+
+def _inject_context(function: Callable[..., Any]) -> None:
+    """Give parameters of type Context the request's, by FastAPI's own means."""
+    from fastapi import Depends, Request
+
+    def current(request: Request) -> Context:
+        return request.scope[CONTEXT_KEY]
+
+    signature = inspect.signature(function)
+    parameters = [
+        p.replace(annotation=Annotated[Context, Depends(current)])
+        if p.annotation is Context or p.annotation == "Context"
+        else p
+        for p in signature.parameters.values()
+    ]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+
+
+async def _answer(request: Any, problem: Any) -> Any:
+    from starlette.responses import Response
+
+    context: Context = request.scope[CONTEXT_KEY]
+    body = problem_body(problem, instance=request.url.path, request_id=context.request_id)
+    headers = dict(problem.headers)
+    return Response(body, problem.status, headers, media_type="application/problem+json")
+
+
+async def _answer_invalid(request: Any, error: Any) -> Any:
+    errors = [
+        FieldError(".".join(str(part) for part in item["loc"][1:]) or "body", item["type"], item["msg"])
+        for item in error.errors()
+    ]
+    return await _answer(request, ValidationError(errors))
+
+
+async def _answer_http(request: Any, error: Any) -> Any:
+    code = _CODES.get(error.status_code, "VALIDATION_ERROR" if error.status_code < 500 else "INTERNAL")
+    problem = Problem(code, str(error.detail), headers=(error.headers or {}).items())
+    problem.status = error.status_code
+    return await _answer(request, problem)

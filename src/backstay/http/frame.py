@@ -1,0 +1,201 @@
+"""The frame: one ASGI callable that wraps every request, generated or custom.
+
+In: request id, size limits, principal. Out: problem details for any failure, the frame's headers, one log
+line and the metrics. It is one function on purpose: a stack of middleware would cost more than the query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+
+from uuid_utils import uuid7
+
+from ..config import Config
+from ..context import ANONYMOUS, Context, Principal
+from ..errors import Problem, problem_body
+from ..observe import Log, Observations, Series
+from .custom import CONTEXT_KEY
+from .messages import PROBLEM_TYPE, Receive, Request, Response, Scope, Send
+
+Handler = Callable[[Request], "Response | Awaitable[Response]"]
+Authenticate = Callable[[bytes], Principal]
+#: `(handler, series of its route)` for a request; `None` leaves it to the custom endpoints.
+Route = Callable[[Request], "tuple[Handler, Series] | None"]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
+_JSON_MEDIA = (b"json", b"*/*", b"application/*")
+FLUSH_S = 0.2
+#: What the log says of a request whose client went away before an answer.
+_DISCONNECTED = Response(499, b"", [])
+
+
+class Frame:
+    """See the module. `fallback` is the ASGI app of the custom endpoints, if there is one."""
+
+    def __init__(
+        self,
+        config: Config,
+        route: Route,
+        authenticate: Authenticate,
+        *,
+        observations: Observations,
+        log: Log,
+        fallback: Application | None = None,
+        success_flag: bool = False,
+    ) -> None:
+        self.observations = observations
+        self.log = log
+        self._route = route
+        self._authenticate = authenticate
+        self._fallback = fallback
+        self._custom = observations.request("*", "custom")
+        self._config = config
+        self._timeout_s = config.request_timeout_s
+        self._url_bytes_max = config.url_bytes_max
+        self._success_flag = success_flag
+        self._lines = log.enabled("info")
+        self._unrouted = observations.request("*", "unmatched")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        started = time.perf_counter()
+        observations = self.observations
+        observations.in_flight += 1
+        context = Context("", timeout_s=self._timeout_s)
+        request = Request(scope, receive, context, self._config.body_bytes_max)
+        given = request.headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.match(given):
+            context.request_id = given.decode("ascii")
+        else:
+            context.request_id = str(uuid7())
+        series = self._unrouted
+        response = _DISCONNECTED
+        try:
+            try:
+                self._admit(request)
+                found = self._route(request)
+                if found is None:
+                    series = self._custom
+                    response = await self._serve_custom(request, receive, send, started)
+                    return
+                handler, series = found
+                answer = handler(request)
+                response = answer if type(answer) is Response else await answer  # type: ignore[misc]
+            except Problem as problem:
+                response = self.problem(problem, request)
+            except Exception as error:
+                response = self._failure(error, request)
+            await self._send(response, request, send, time.perf_counter() - started)
+        finally:
+            observations.in_flight -= 1
+            seconds = time.perf_counter() - started
+            series.add(seconds, response.status)
+            if self._lines:
+                self._line(request, response, seconds)
+
+    def _admit(self, request: Request) -> None:
+        """Limits and identity: what is refused before any routing."""
+        if len(request.path) + len(request.query) > self._url_bytes_max:
+            raise Problem("URI_TOO_LONG", f"A URL may have {self._url_bytes_max} bytes.")
+        headers = request.headers
+        accept = headers.get(b"accept")
+        if accept is not None and accept != b"*/*" and request.path.startswith(self._config.base_path.encode()):
+            lowered = accept.lower()
+            if not any(media in lowered for media in _JSON_MEDIA):
+                raise Problem("NOT_ACCEPTABLE")
+        credential = headers.get(b"authorization")
+        if credential is not None:
+            request.context.principal = self._authenticate(credential)
+
+    async def _send(self, response: Response, request: Request, send: Send, seconds: float) -> None:
+        context = request.context
+        database_ms = context.database_s * 1000
+        timing = (
+            f"db;dur={database_ms:.3f}, app;dur={seconds * 1000 - database_ms:.3f}, "
+            f'statements;desc="{context.statements}"'
+        )
+        headers = response.headers
+        body = response.body
+        headers += (
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", context.request_id.encode()),
+            (b"server-timing", timing.encode()),
+            NO_SNIFF,
+        )
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+
+    async def _serve_custom(self, request: Request, receive: Receive, send: Send, started: float) -> Response:
+        """A custom endpoint answers; the frame's headers join its own."""
+        fallback = self._fallback
+        assert fallback is not None, "the router leaves requests only to custom endpoints that exist"
+        context = request.context
+        request.scope[CONTEXT_KEY] = context
+        seen = Response(500, b"", [])
+        sent = False
+
+        async def watch(message: MutableMapping[str, Any]) -> None:
+            nonlocal sent
+            if message["type"] == "http.response.start":
+                sent = True
+                seen.status = message["status"]
+                spent = (time.perf_counter() - started) * 1000
+                timing = f'app;dur={spent:.3f}, statements;desc="{context.statements}"'
+                extra = [(b"x-request-id", context.request_id.encode()), (b"server-timing", timing.encode())]
+                message["headers"] = [*message.get("headers", []), *extra, NO_SNIFF]
+            await send(message)
+
+        try:
+            await fallback(request.scope, receive, watch)
+        except Exception as error:
+            failure = self._failure(error, request)
+            if not sent:
+                await self._send(failure, request, send, time.perf_counter() - started)
+            return failure
+        return seen
+
+    def problem(self, problem: Problem, request: Request) -> Response:
+        """The response of a refusal."""
+        path = request.path.decode("ascii", "replace")[:512]
+        body = problem_body(
+            problem, instance=path, request_id=request.context.request_id, success_flag=self._success_flag
+        )
+        headers = [PROBLEM_TYPE, (b"cache-control", b"no-store")]
+        headers += [(name.encode(), value.encode()) for name, value in problem.headers]
+        return Response(problem.status, body, headers)
+
+    def _failure(self, error: Exception, request: Request) -> Response:
+        """An error nobody planned for: the log has the cause, the caller its request id."""
+        cause = "".join(traceback.format_exception(error))
+        self.log.event("error", "failure", request_id=request.context.request_id, error=repr(error), cause=cause)
+        return self.problem(Problem("INTERNAL"), request)
+
+    def _line(self, request: Request, response: Response, seconds: float) -> None:
+        context = request.context
+        principal = context.principal
+        fields = {
+            "timestamp": datetime.now(UTC),
+            "level": "info" if response.status < 500 else "error",
+            "event": "request",
+            "method": request.method,
+            "path": request.path.decode("ascii", "replace"),
+            "status": response.status,
+            "ms": round(seconds * 1000, 3),
+            "db_ms": round(context.database_s * 1000, 3),
+            "statements": context.statements,
+            "bytes": len(response.body),
+            "principal": None if principal is ANONYMOUS else principal.id,
+            "request_id": context.request_id,
+        }
+        self.log.line(fields)
+
+    def schedule_flush(self) -> None:
+        """Write the log's waiting lines soon; called when the first of them arrives."""
+        asyncio.get_running_loop().call_later(FLUSH_S, self.log.flush)

@@ -1,0 +1,151 @@
+"""One row: `GET`, `POST`, `PATCH`, `PUT` and `DELETE`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+import orjson
+
+from ..config import Config
+from ..db.database import Row
+from ..engine import Engine, output
+from ..errors import NotFoundError, Problem, ValidationError, invalid
+from ..http.messages import JSON_TYPE, Request, Response, pairs_of
+from ..query.ir import Select, Shape
+from ..query.payload import Action, Contract
+from ..schema.model import Column
+from ..schema.policy import Standing
+from ..schema.resource import Resource
+from ..sql.statement import Output, Statement
+from . import params
+from .bodies import check_media_type, parse_object
+from .replies import Envelope, conditional, etag_of, location
+
+
+class Items:
+    """Answers requests for one row of a resource."""
+
+    def __init__(self, engine: Engine, config: Config, envelope: Envelope, resource: Resource) -> None:
+        self._engine = engine
+        self._config = config
+        self._envelope = envelope
+        self._resource = resource
+        self._plain: dict[Standing, Statement] = {}
+        self._contracts: dict[Action, Contract] = {}
+
+    def contract(self, action: Action) -> Contract:
+        """What a body of this action must be."""
+        if action not in self._contracts:
+            self._contracts[action] = Contract(self._resource, action)
+        return self._contracts[action]
+
+    def get(self, request: Request, key: list[str]) -> Response | Awaitable[Response]:
+        """`GET /{resource}/{key}`."""
+        standing = self._engine.standing(request.context.principal)
+        statement = self._plain.get(standing) if not request.query else None
+        if statement is None:
+            statement = self._item_statement(request, standing, len(key))
+        try:
+            values = self._engine.bind(statement, key)
+        except ValidationError:
+            raise NotFoundError(self._resource.name, ",".join(key)) from None
+        found = self._engine.read(statement, values, request.context)
+        if found is None or type(found) is tuple:
+            return self._reply(request, statement, found, key)
+        return self._later(request, statement, found, key)  # type: ignore[arg-type]
+
+    async def _later(
+        self, request: Request, statement: Statement, found: Awaitable[Row | None], key: list[str]
+    ) -> Response:
+        return self._reply(request, statement, await found, key)
+
+    def _item_statement(self, request: Request, standing: Standing, parts: int) -> Statement:
+        slots = tuple(range(parts))
+        shape = params.parse_item(pairs_of(request.query), self._config)
+        statement = self._engine.prepare(Select(self._resource.name, shape=shape, key=slots), standing)
+        if not request.query:
+            if len(self._plain) >= 64:
+                self._plain.clear()
+            self._plain[standing] = statement
+        return statement
+
+    def _reply(self, request: Request, statement: Statement, row: Row | None, key: list[str]) -> Response:
+        if row is None:
+            raise NotFoundError(self._resource.name, ",".join(key))
+        body = self._envelope.item(row[0])
+        return conditional(request, 200, body, [], etag_of(body, row[1] if len(row) > 1 else None))
+
+    async def create(self, request: Request, fixed: dict[str, Any] | None = None) -> Response:
+        """`POST /{resource}`; `fixed` are the columns that a nested route sets."""
+        fields = await self._fields(request, Action.CREATE, fixed)
+        statement, row = await self._engine.insert(self._resource, fields, request.context)
+        key: list[object] = orjson.loads(output(statement, row, Output.KEY))
+        where = location(self._config, self._resource.name, key)
+        return self._written(statement, row, 201, [where])
+
+    async def create_below(self, request: Request, key: list[str], parent: Resource, relation: str) -> Response:
+        """`POST /{parent}/{key}/{relation}`: the row belongs to a parent that the principal can see."""
+        way = parent.relationships[relation]
+        links = [
+            (parent.table.column_of(local), self._resource.table.column_of(remote)) for local, remote in way.pairs
+        ]
+        if way.through is not None or any(local is None or remote is None for local, remote in links):
+            raise Problem("METHOD_NOT_ALLOWED", f"Create {self._resource.name} on its own path.")
+        columns = [(local, remote) for local, remote in links if local is not None and remote is not None]
+        values = await self._parent_values(request, parent, key, [local for local, _ in columns])
+        fixed = {remote.name: value for (_, remote), value in zip(columns, values, strict=True)}
+        return await self.create(request, fixed)
+
+    async def _parent_values(
+        self, request: Request, parent: Resource, key: list[str], columns: list[Column]
+    ) -> list[Any]:
+        fields = tuple(column.name for column in columns)
+        query = Select(parent.name, key=tuple(range(len(key))), shape=Shape(fields))
+        statement = self._engine.prepare(query, self._engine.standing(request.context.principal))
+        try:
+            values = self._engine.bind(statement, key)
+        except ValidationError:
+            raise NotFoundError(parent.name, ",".join(key)) from None
+        found = self._engine.read(statement, values, request.context)
+        row = found if found is None or isinstance(found, tuple) else await found
+        if row is None:
+            raise NotFoundError(parent.name, ",".join(key))
+        parsed: dict[str, Any] = orjson.loads(row[0])
+        return [parsed[name] for name in fields]
+
+    async def update(self, request: Request, key: list[str]) -> Response:
+        """`PATCH /{resource}/{key}`: absent fields stay, null is null."""
+        fields = await self._fields(request, Action.UPDATE)
+        statement, row = await self._engine.update(self._resource, key, fields, request.context)
+        return self._written(statement, row, 200, [])
+
+    async def replace(self, request: Request, key: list[str]) -> Response:
+        """`PUT /{resource}/{key}`: absent fields take their default or null."""
+        fields = self.contract(Action.REPLACE).defaults() | await self._fields(request, Action.REPLACE)
+        statement, row = await self._engine.update(self._resource, key, fields, request.context)
+        return self._written(statement, row, 200, [])
+
+    async def delete(self, request: Request, key: list[str]) -> Response:
+        """`DELETE /{resource}/{key}`."""
+        await self._engine.delete(self._resource, key, request.context)
+        return Response(204, b"", [])
+
+    async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> dict[str, Any]:
+        if request.query:
+            name = pairs_of(request.query)[:1]
+            raise invalid(name[0][0][:80] if name else "query", "unknown_parameter", "writes take no parameters.")
+        check_media_type(request.headers.get(b"content-type"))
+        body = await request.body()
+        found = parse_object(body)
+        if fixed:
+            given = sorted(set(fixed) & set(found))
+            if given:
+                raise invalid(given[0], "read_only", "is set by the path.")
+            body = orjson.dumps(found | fixed)
+        return self.contract(action).validate(body)
+
+    def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
+        body = self._envelope.item(row[0])
+        headers += ((b"etag", etag_of(body, output(statement, row, Output.VERSION))), JSON_TYPE)
+        return Response(status, body, headers)

@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def document(catalog, config, **kw):
+    return {}

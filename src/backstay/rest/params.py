@@ -1,0 +1,253 @@
+"""A query string into IR and raw values: lists, items and aggregates of the REST grammar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..config import Config
+from ..errors import FieldError, ValidationError, invalid, perhaps
+from ..query.ir import (
+    Aggregate,
+    Filter,
+    Function,
+    Group,
+    Include,
+    KeysetPage,
+    Measure,
+    OffsetPage,
+    OrderKey,
+    Page,
+    Parent,
+    Select,
+    Shape,
+)
+from . import cursors
+from .groups import NAME, group, leaf
+
+PAGE_MAX = 10_000_000
+_OPS_LIKE = frozenset({"eq", "ne", "lt", "lte", "gt", "gte", "in", "nin", "like", "ilike", "contains", "is"})
+_LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and")
+_ITEM_WORDS = ("include", "fields")
+_AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and")
+_SCOPED = ("fields", "sort", "limit")
+_MEASURE = re.compile(
+    r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*([^()\s]*)\s*\))?\Z"
+)
+
+Pairs = Iterable[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Parameters:
+    """The parameters of one request, sorted by what they do; `raw` are the values of its slots."""
+
+    raw: list[str] = field(default_factory=list[str])
+    filters: list[Filter] = field(default_factory=list[Filter])
+    words: dict[str, str] = field(default_factory=dict[str, str])
+    scoped: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A list's IR with its raw values.
+
+    Attributes:
+        raw: one value a slot: text of filters and keys, JSON of a cursor, an offset.
+        page: the page's number, 0 on a keyset page.
+    """
+
+    query: Select | Aggregate
+    raw: list[object]
+    page: int
+    digest: str = ""
+
+
+def sort_out(pairs: Pairs, words: tuple[str, ...], config: Config, *, keys: Iterable[str] = ()) -> Parameters:
+    """Tell filters from reserved words; a word with an operator (`limit[gte]`) is a field of that name.
+
+    Raises:
+        ValidationError: a word twice, too many parameters, a filter that cannot be read.
+    """
+    found = Parameters(raw=list(keys))
+    errors: list[FieldError] = []
+    hint = ""
+    for number, (name, value) in enumerate(pairs):
+        if number >= config.params_max:
+            raise invalid("query", "too_many", f"at most {config.params_max} parameters.")
+        try:
+            _place(found, name, value, words, config)
+        except ValidationError as error:
+            errors += error.errors
+            hint = hint or error.hint
+    if errors:
+        raise ValidationError(errors, hint=hint)
+    return found
+
+
+def _place(found: Parameters, name: str, value: str, words: tuple[str, ...], config: Config) -> None:
+    match = NAME.match(name)
+    if match is None:
+        raise invalid(name[:80] or "query", "syntax", "expected field=value or field[op]=value.")
+    base, inner = match.groups()
+    if inner is None and base in words:
+        if base in ("or", "and"):
+            found.filters.append(group(base, value, found.raw, items_max=config.params_max))
+        elif base in found.words:
+            raise invalid(base, "duplicate", "is given twice.")
+        else:
+            found.words[base] = value
+    elif inner is not None and base in _SCOPED and base in words and inner not in _OPS_LIKE:
+        scope = found.scoped.setdefault(inner, {})
+        if base in scope:
+            raise invalid(name[:80], "duplicate", "is given twice.")
+        scope[base] = value
+    else:
+        found.filters.append(leaf(base, inner, value, found.raw))
+
+
+def parse_list(
+    resource: str, pairs: Pairs, config: Config, *, parent: tuple[str, str, list[str]] | None = None
+) -> Parsed:
+    """`GET /{resource}` or `GET /{parent}/{key}/{relation}`.
+
+    Args:
+        parent: (resource, relation, key) of a nested route.
+    """
+    keys = parent[2] if parent else []
+    found = sort_out(pairs, _LIST_WORDS, config, keys=keys)
+    order = sort_keys(found.words.get("sort"), "sort")
+    shape = shape_of(found, config)
+    limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
+    raw: list[object] = list(found.raw)
+    digest = cursors.digest(resource, order)
+    page, number = _page(found.words, limit, raw, digest)
+    start = Parent(parent[0], parent[1], tuple(range(len(keys)))) if parent else None
+    condition = Group(False, tuple(found.filters)) if found.filters else None
+    query = Select(resource, condition, order, page, shape, parent=start)
+    return Parsed(query, raw, number, digest)
+
+
+def _page(words: dict[str, str], limit: int, raw: list[object], digest: str) -> tuple[Page, int]:
+    if "cursor" in words:
+        if "page" in words:
+            raise invalid("cursor", "conflict", "page and cursor exclude each other.")
+        if not words["cursor"]:
+            return KeysetPage(limit), 0
+        cursor = cursors.decode(words["cursor"], digest)
+        slots = tuple(range(len(raw), len(raw) + len(cursor.values)))
+        raw += cursor.values
+        return KeysetPage(limit, slots, tuple(v is None for v in cursor.values), cursor.backward), 0
+    number = bounded(words.get("page"), "page", 1, PAGE_MAX)
+    raw.append((number - 1) * limit)
+    return OffsetPage(limit, len(raw) - 1, boolean(words.get("count"), "count", default=True)), number
+
+
+def parse_item(pairs: Pairs, config: Config) -> Shape:
+    """The shape of `GET /{resource}/{key}`."""
+    found = sort_out(pairs, _ITEM_WORDS, config)
+    _refuse_filters(found, "an item", _ITEM_WORDS)
+    return shape_of(found, config)
+
+
+def parse_aggregate(resource: str, pairs: Pairs, config: Config) -> Parsed:
+    """`GET /{resource}/aggregate`."""
+    found = sort_out(pairs, _AGGREGATE_WORDS, config)
+    groups = tuple(tuple(name.split(".")) for name in names(found.words.get("group")))
+    measures = tuple(_measure(text) for text in _split_calls(found.words.get("select", "")))
+    if not groups and not measures:
+        raise invalid("select", "required", "name measures or groups.", hint="Try select=count.")
+    limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
+    number = bounded(found.words.get("page"), "page", 1, PAGE_MAX)
+    raw: list[object] = [*found.raw, (number - 1) * limit]
+    order = sort_keys(found.words.get("sort"), "sort")
+    condition = Group(False, tuple(found.filters)) if found.filters else None
+    page = OffsetPage(limit, len(raw) - 1)
+    return Parsed(Aggregate(resource, groups, measures, condition, order, page), raw, number)
+
+
+def _measure(text: str) -> Measure:
+    match = _MEASURE.match(text)
+    if match is None:
+        hint = "Measures are count, count(field), count(distinct field), sum(), avg(), min(), max()."
+        raise invalid("select", "measure", f"{text[:80]!r} is no measure.", hint=hint)
+    alias, function, distinct, path = match.groups()
+    return Measure(Function(function), tuple(path.split(".")) if path else (), bool(distinct), alias or "")
+
+
+def _split_calls(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
+
+
+def _refuse_filters(found: Parameters, what: str, words: tuple[str, ...]) -> None:
+    if found.filters:
+        first = found.filters[0]
+        name = ".".join(getattr(first, "path", ("or",)))[:80]
+        hint = perhaps(name, words, noun="parameter")
+        raise invalid(name, "unknown_parameter", f"{what} takes no filters.", hint=hint)
+
+
+def names(text: str | None) -> list[str]:
+    """A comma-separated list of names; blanks around them do not count."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def sort_keys(text: str | None, label: str) -> tuple[OrderKey, ...]:
+    """`-value,player.username`."""
+    keys = [OrderKey(tuple(n.lstrip("-").split(".")), n.startswith("-")) for n in names(text)]
+    if len({key.path for key in keys}) < len(keys):
+        raise invalid(label, "duplicate", "names a field twice.")
+    return tuple(keys)
+
+
+def bounded(text: str | None, label: str, default: int, highest: int) -> int:
+    """A whole number from 1 to `highest`."""
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and 1 <= int(text) <= highest):
+        raise invalid(label, "invalid_value", f"must be a whole number from 1 to {highest}.")
+    return int(text)
+
+
+def boolean(text: str | None, label: str, *, default: bool) -> bool:
+    """`true` or `false`."""
+    if text is None:
+        return default
+    if text not in ("true", "false", "1", "0"):
+        raise invalid(label, "invalid_value", "must be true or false.")
+    return text in ("true", "1")
+
+
+def shape_of(found: Parameters, config: Config) -> Shape:
+    """`fields`, `include` and what is scoped to an included relation, as one tree."""
+    tree: dict[str, dict[str, object]] = {}
+    known: set[str] = set()
+    for path in names(found.words.get("include")):
+        node = tree
+        parts = path.split(".")
+        if len(parts) > config.include_depth_max:
+            raise invalid("include", "too_deep", f"at most {config.include_depth_max} relations deep.")
+        for i, part in enumerate(parts):
+            known.add(".".join(parts[: i + 1]))
+            node = node.setdefault(part, {})  # type: ignore[assignment]
+    for path, settings in found.scoped.items():
+        if path not in known:
+            name = f"{next(iter(settings))}[{path[:80]}]"
+            hint = perhaps(path, known, noun="included relation") or f"Add include={path[:80]}."
+            raise invalid(name, "not_included", f"{path[:80]!r} is not included.", hint=hint)
+    fields = found.words.get("fields")
+    return Shape(tuple(names(fields)) if fields is not None else None, _includes(tree, found, config, ""))
+
+
+def _includes(tree: dict[str, dict[str, object]], found: Parameters, config: Config, at: str) -> tuple[Include, ...]:
+    includes: list[Include] = []
+    for name, below in tree.items():
+        path = f"{at}{name}"
+        settings = found.scoped.get(path, {})
+        fields = tuple(names(settings["fields"])) if "fields" in settings else None
+        order = sort_keys(settings.get("sort"), f"sort[{path}]")
+        limit = bounded(settings.get("limit"), f"limit[{path}]", config.page_limit, config.page_limit_max)
+        inner = _includes(below, found, config, path + ".")  # type: ignore[arg-type]
+        includes.append(Include(name, Shape(fields, inner), order, limit))
+    return tuple(includes)

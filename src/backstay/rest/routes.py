@@ -1,0 +1,207 @@
+"""Generated routes: a path to its endpoint by dictionary look-up, with the methods that its rules admit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from ..config import Config
+from ..engine import Engine
+from ..errors import Problem, perhaps
+from ..http.frame import Handler
+from ..http.messages import Request, Response, decoded
+from ..observe import Observations, Series
+from ..schema.policy import nobody
+from ..schema.resource import Catalog, Resource
+from .items import Items
+from .lists import Aggregates, Lists
+from .replies import Envelope
+
+AGGREGATE = b"aggregate"
+Answer = Response | Awaitable[Response]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """One generated endpoint, as `backstay routes` lists it."""
+
+    method: str
+    path: str
+    resource: str
+    action: str
+
+
+def collection_methods(resource: Resource) -> tuple[str, ...]:
+    """The methods of `/{resource}`."""
+    creates = resource.writable and resource.policy.create is not nobody
+    return ("GET", "POST") if creates else ("GET",)
+
+
+def item_methods(resource: Resource) -> tuple[str, ...]:
+    """The methods of `/{resource}/{key}`."""
+    if not resource.key:
+        return ()
+    policy = resource.policy
+    updates = resource.writable and policy.update is not nobody
+    deletes = resource.writable and policy.delete is not nobody
+    return ("GET", *(("PATCH", "PUT") if updates else ()), *(("DELETE",) if deletes else ()))
+
+
+def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
+    """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`."""
+    found: list[tuple[str, Resource, bool]] = []
+    for name in resource.relationships if resource.key else ():
+        way = catalog.related(resource, name)
+        if way is not None and way[0].many:
+            creates = "POST" in collection_methods(way[1]) and way[0].through is None
+            found.append((name, way[1], creates))
+    return found
+
+
+def route_table(catalog: Catalog, config: Config) -> list[Route]:
+    """Every generated endpoint."""
+    words = {"GET": "read", "PATCH": "update", "PUT": "replace", "DELETE": "delete"}
+    found: list[Route] = []
+    for name, resource in catalog.resources.items():
+        base = f"{config.base_path}/{name}"
+        found += [Route(m, base, name, {"GET": "list", "POST": "create"}[m]) for m in collection_methods(resource)]
+        found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in item_methods(resource)]
+        found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
+        for relation, child, creates in nested_lists(catalog, resource):
+            found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
+            if creates:
+                found.append(Route("POST", f"{base}/{{key}}/{relation}", child.name, "create below"))
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoints:
+    """What one resource answers."""
+
+    resource: Resource
+    lists: Lists
+    items: Items
+    aggregates: Aggregates
+    nested: dict[bytes, tuple[Lists, Items | None, str]]
+    collection: dict[str, tuple[Handler, Series]]
+    aggregate: dict[str, tuple[Handler, Series]]
+    item_methods: dict[str, Series]
+
+
+class Routes:
+    """All generated routes under the base path."""
+
+    def __init__(
+        self, engine: Engine, config: Config, observations: Observations, *, success_flag: bool = False
+    ) -> None:
+        self._engine = engine
+        self._config = config
+        self._observations = observations
+        self._envelope = Envelope(success_flag=success_flag)
+        self._prefix = config.base_path.encode() + b"/"
+        self._endpoints = {name.encode(): self._build(r) for name, r in engine.catalog.resources.items()}
+        self._collections = {self._prefix + name: endpoints.collection for name, endpoints in self._endpoints.items()}
+
+    def _build(self, resource: Resource) -> Endpoints:
+        engine, config, envelope = self._engine, self._config, self._envelope
+        lists = Lists(engine, config, envelope, resource)
+        items = Items(engine, config, envelope, resource)
+        aggregates = Aggregates(engine, config, envelope, resource)
+        base = f"{config.base_path}/{resource.name}"
+        observe = self._observations.request
+        acts: dict[str, Handler] = {"GET": lists.list, "POST": items.create}
+        collection = {m: (acts[m], observe(m, base)) for m in collection_methods(resource)}
+        by_method = {m: observe(m, f"{base}/{{key}}") for m in item_methods(resource)}
+        aggregate: dict[str, tuple[Handler, Series]] = {"GET": (aggregates.list, observe("GET", f"{base}/aggregate"))}
+        nested: dict[bytes, tuple[Lists, Items | None, str]] = {}
+        for name, child, creates in nested_lists(engine.catalog, resource):
+            below = Lists(engine, config, envelope, child, (resource, name))
+            makers = Items(engine, config, envelope, child) if creates else None
+            nested[name.encode()] = (below, makers, name)
+        return Endpoints(resource, lists, items, aggregates, nested, collection, aggregate, by_method)
+
+    def find(self, request: Request) -> tuple[Handler, Series] | None:
+        """The endpoint of a request; `None` when the path is not under the base path.
+
+        Raises:
+            Problem: `NOT_FOUND`, `METHOD_NOT_ALLOWED`.
+        """
+        path = request.path
+        methods = self._collections.get(path)
+        if methods is not None:
+            return _method(request, methods)
+        if not path.startswith(self._prefix):
+            return None
+        segments = path[len(self._prefix) :].split(b"/")
+        endpoints = self._endpoints.get(segments[0]) or self._endpoints.get(decoded(segments[0], "path").encode())
+        if endpoints is None or len(segments) > 3:
+            return None
+        if len(segments) == 1:
+            return _method(request, endpoints.collection)
+        if segments[1] == AGGREGATE and len(segments) == 2:
+            return _method(request, endpoints.aggregate)
+        key = _key(endpoints.resource, segments[1])
+        if len(segments) == 2:
+            return self._item(request, endpoints, key)
+        return self._below(request, endpoints, key, segments[2])
+
+    def missing(self, request: Request) -> Problem:
+        """The refusal of a path that nobody serves, with a hint of what there is."""
+        path = request.path
+        hint = ""
+        if path.startswith(self._prefix):
+            first = path[len(self._prefix) :].split(b"/")[0].decode("ascii", "replace")
+            if first.encode() not in self._endpoints:
+                hint = perhaps(first, [name.decode() for name in self._endpoints], noun="resource")
+        return Problem("NOT_FOUND", f"Nothing is at {path.decode('ascii', 'replace')[:200]}.", hint=hint)
+
+    def _item(self, request: Request, endpoints: Endpoints, key: list[str]) -> tuple[Handler, Series]:
+        method = "GET" if request.method == "HEAD" else request.method
+        series = endpoints.item_methods.get(method)
+        if series is None:
+            raise _not_allowed(request, endpoints.item_methods)
+        items = endpoints.items
+        if method == "GET":
+            return lambda request: items.get(request, key), series
+        act = {"PATCH": items.update, "PUT": items.replace, "DELETE": items.delete}[method]
+        return lambda request: act(request, key), series
+
+    def _below(
+        self, request: Request, endpoints: Endpoints, key: list[str], relation: bytes
+    ) -> tuple[Handler, Series]:
+        found = endpoints.nested.get(relation) or endpoints.nested.get(decoded(relation, "path").encode())
+        if found is None:
+            name = decoded(relation, "path")[:80]
+            ways = [way.decode() for way in endpoints.nested]
+            hint = perhaps(name, ways, noun="relation")
+            raise Problem("NOT_FOUND", f"{endpoints.resource.name} has no list {name!r}.", hint=hint)
+        lists, items, name = found
+        path = f"{self._config.base_path}/{endpoints.resource.name}/{{key}}/{name}"
+        if request.method in ("GET", "HEAD"):
+            return lambda request: lists.list(request, key), self._observations.request("GET", path)
+        if request.method == "POST" and items is not None:
+            parent = endpoints.resource
+            series = self._observations.request("POST", path)
+            return lambda request: items.create_below(request, key, parent, name), series
+        raise _not_allowed(request, ["GET", "POST"] if items is not None else ["GET"])
+
+
+def _method(request: Request, methods: dict[str, tuple[Handler, Series]]) -> tuple[Handler, Series]:
+    found = methods.get(request.method) or (methods.get("GET") if request.method == "HEAD" else None)
+    if found is None:
+        raise _not_allowed(request, methods)
+    return found
+
+
+def _not_allowed(request: Request, methods: dict[str, object] | dict[str, Series] | list[str] | object) -> Problem:
+    names = sorted(methods)  # type: ignore[call-overload, reportUnknownVariableType]
+    allow = ", ".join([*names, *(["HEAD"] if "GET" in names else [])])  # type: ignore[reportUnknownVariableType]
+    detail = f"{request.method[:20]} is not allowed here."
+    return Problem("METHOD_NOT_ALLOWED", detail, hint=f"Allowed: {allow}.", headers=(("allow", allow),))
+
+
+def _key(resource: Resource, segment: bytes) -> list[str]:
+    """The parts of a key; only a composite key is split at commas."""
+    if len(resource.key) > 1:
+        return [decoded(part, "path") for part in segment.split(b",")]
+    return [decoded(segment, "path")]
