@@ -7,23 +7,25 @@ constraint refused. Front ends never see a database.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from .config import Config
-from .context import Context, Principal
+from .context import ANONYMOUS, Context, Principal
 from .db.database import ConstraintViolationError, Database, RefusedError, Row, Violation
 from .errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError
 from .observe import Observations
 from .query.ir import Delete, Insert, Query, Select, Shape, Update
 from .query.planner import Planner
 from .schema.model import Column
-from .schema.policy import Standing, standing_of
+from .schema.policy import NO_STANDING, Standing, standing_of
 from .schema.resource import Catalog, Resource
 from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
 from .sql.statement import Output, Statement
 
+Rows = list[Row]
 STATEMENTS_MAX = 1_024
 
 
@@ -56,6 +58,8 @@ class Engine:
 
     def standing(self, principal: Principal) -> Standing:
         """What of a principal decides plans; part of every key of a cached plan."""
+        if principal is ANONYMOUS:
+            return NO_STANDING
         return standing_of(principal, self._roles)
 
     def prepare(self, query: Query, standing: Standing) -> Statement:
@@ -67,7 +71,9 @@ class Engine:
         return self._statement(query, standing)
 
     def _compile(self, query: Query, standing: Standing) -> Statement:
-        return compile_plan(self._planner.plan(query, standing), self._dialect)
+        statement = compile_plan(self._planner.plan(query, standing), self._dialect)
+        series = self._observations.statement(statement.resource, statement.action)
+        return replace(statement, series=series)
 
     def cached_statements(self) -> tuple[int, int, int]:
         """(hits, misses, size) of the statement cache."""
@@ -80,6 +86,11 @@ class Engine:
         Raises:
             ValidationError: with every value that its column cannot hold.
         """
+        try:
+            return [reader(value) for reader, value in zip(statement.readers, raw, strict=True)]
+        except ValueError as error:
+            if len(raw) != len(statement.readers):
+                raise AssertionError("a query has a value for each of its slots") from error
         bound: list[Any] = []
         errors: list[FieldError] = []
         for reader, value, slot in zip(statement.readers, raw, statement.slots, strict=True):
@@ -91,24 +102,20 @@ class Engine:
             raise ValidationError(errors)
         return bound
 
-    def read(
-        self, statement: Statement, values: Sequence[Any], context: Context
-    ) -> Row | Awaitable[Row | None] | None:
-        """The statement's row, at once when it is quick, else awaitable."""
+    def read(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
+        """The statement's rows, at once when it is quick, else awaitable."""
         before = context.database_s
         found = self._database_read(statement, statement.parameters(values, context.principal), context)
-        if found is None or type(found) is tuple:
-            self._observations.statement(statement.resource, statement.action).add(context.database_s - before)
+        if type(found) is list:
+            statement.series.add(context.database_s - before)
             return found
         return self._observed(statement, found, context, before)  # type: ignore[arg-type]
 
-    async def _observed(
-        self, statement: Statement, found: Awaitable[Row | None], context: Context, before: float
-    ) -> Row | None:
+    async def _observed(self, statement: Statement, found: Awaitable[Any], context: Context, before: float) -> Any:
         try:
             return await found
         finally:
-            self._observations.statement(statement.resource, statement.action).add(context.database_s - before)
+            statement.series.add(context.database_s - before)
 
     async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
         """Create a row from validated fields; returns the statement and its row."""
@@ -161,9 +168,7 @@ class Engine:
         except ForbiddenError:
             return
         found = self.read(statement, self.bind(statement, key), context)
-        if not isinstance(found, tuple) and found is not None:
-            found = await found
-        if found is not None:
+        if found if isinstance(found, list) else await found:
             raise ForbiddenError(action, f"this row of {resource.name}", anonymous=context.principal.is_anonymous)
 
     async def _write(
@@ -241,9 +246,7 @@ class Engine:
         except Problem:
             return False
         found = self.read(compile_plan(plan, self._dialect), [value], context)
-        if found is None or isinstance(found, tuple):
-            return found is not None
-        return await found is not None
+        return bool(found if isinstance(found, list) else await found)
 
 
 def _names(resource: Resource, columns: Sequence[str]) -> list[str]:

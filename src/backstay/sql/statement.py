@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from ..context import Principal
+from ..observe import Series
 from ..query.plan import Slot
 
 #: Makes one driver parameter from the values of a query and its principal.
@@ -22,6 +23,7 @@ class Output(Enum):
     DATA = "data"
     TOTAL = "total"
     COUNT = "count"
+    MORE = "more"
     KEYS = "keys"
     PARENT = "parent"
     VERSION = "version"
@@ -35,11 +37,12 @@ class Statement:
 
     Attributes:
         resource: whose rows it is about, for metrics.
-        outputs: what its columns are, in order; it returns at most one row.
+        outputs: what its columns are, in order.
         readers: one for each slot, from the caller's form to the driver's.
         slots: what each slot is, for messages.
         binders: one for each parameter; `None` when the parameters are exactly the slots in order.
-        slow: known to scan without steps that a budget could count.
+        many: it returns a row for each object; otherwise one row, or none.
+        series: where its runs are counted; shared by the statements of a resource's action.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
     """
 
@@ -51,12 +54,14 @@ class Statement:
     readers: tuple[Reader, ...]
     binders: tuple[Binder, ...] | None
     guarded: bool = False
+    many: bool = False
+    series: Series = field(default_factory=Series)
 
-    def parameters(self, values: Sequence[Any], principal: Principal) -> tuple[Any, ...]:
+    def parameters(self, values: Sequence[Any], principal: Principal) -> Sequence[Any]:
         """The driver's parameters."""
         if self.binders is None:
-            return tuple(values)
-        return tuple([bind(values, principal) for bind in self.binders])
+            return values
+        return [bind(values, principal) for bind in self.binders]
 
     def position(self, output: Output) -> int:
         """The index of an output column."""
