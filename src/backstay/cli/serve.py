@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..errors import OperatorError
-from .target import load_app
+from .db import MIGRATIONS, apply_safe_migrations
+from .target import Loaded, load_target
 
 if TYPE_CHECKING:
     from ..app import Backstay
@@ -39,10 +40,11 @@ def serve_target(target: str, *, workers: int | None = None, dev: bool = False, 
     elif config.workers > 1 and not child:
         _supervise_workers(config.workers)
     else:
-        app = load_app(target, database=settings.pop("database", None))
+        loaded = load_target(target, database=settings.pop("database", None))
+        app = loaded.app
         app.configure(workers=workers, dev=dev or None, **settings)
         if app.config.dev:
-            _prepare_dev(app)
+            _prepare_dev(loaded)
         run(app, shared_port=child == "worker", quiet=child == "worker")
 
 
@@ -125,11 +127,14 @@ def _announce(app: Backstay) -> None:
     sys.stderr.flush()
 
 
-def _prepare_dev(app: Backstay) -> None:
+def _prepare_dev(loaded: Loaded) -> None:
     """What development gives for free: a secret for this run, and the safe migrations."""
+    app = loaded.app
     if not app.config.secret:
         app.configure(secret=secrets.token_urlsafe(32))
         sys.stderr.write("  no BACKSTAY_SECRET: made one for this run\n")
+    if loaded.folder is not None:
+        apply_safe_migrations(loaded)
 
 
 def _supervise_workers(workers: int) -> None:
@@ -184,7 +189,9 @@ def _supervise_dev(target: str) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    for changes in watch(where or ".", watch_filter=PythonFilter(), rust_timeout=200, yield_on_timeout=True):
+    # The child writes migrations itself; those must not restart it.
+    watched = PythonFilter(ignore_paths=[str(where.resolve() / MIGRATIONS)])
+    for changes in watch(where, watch_filter=watched, rust_timeout=200, yield_on_timeout=True):
         if stopping:
             break
         if changes:
