@@ -82,7 +82,7 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
     gc.collect()
     gc.freeze()
     server = Server(
-        app,
+        runtime.frame,
         address=config.host,
         port=config.port,
         interface=Interfaces.ASGINL,

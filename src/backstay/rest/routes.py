@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..config import Config
@@ -86,10 +87,16 @@ class Endpoints:
 
 
 class Routes:
-    """All generated routes under the base path."""
+    """All generated routes under the base path, and fixed ones outside of it."""
 
     def __init__(
-        self, engine: Engine, config: Config, observations: Observations, *, success_flag: bool = False
+        self,
+        engine: Engine,
+        config: Config,
+        observations: Observations,
+        fixed: Mapping[bytes, Methods],
+        *,
+        success_flag: bool = False,
     ) -> None:
         self._engine = engine
         self._config = config
@@ -97,7 +104,8 @@ class Routes:
         self._envelope = Envelope(success_flag=success_flag)
         self._prefix = config.base_path.encode() + b"/"
         self._endpoints = {name.encode(): self._build(r) for name, r in engine.catalog.resources.items()}
-        self._collections = {self._prefix + name: endpoints.collection for name, endpoints in self._endpoints.items()}
+        self._collections = dict(fixed)
+        self._collections |= {self._prefix + n: found.collection for n, found in self._endpoints.items()}
         self._items = {
             self._prefix + name: endpoints.item
             for name, endpoints in self._endpoints.items()
