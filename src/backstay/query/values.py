@@ -20,11 +20,12 @@ import orjson
 from ..schema.model import Column, Kind
 
 LIST_ITEMS_MAX = 200
+# Possessive quantifiers: text is the caller's, and a pattern that steps back takes quadratic time or worse.
 _INTEGER = re.compile(r"[+-]?\d{1,40}\Z", re.ASCII)
-_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?\Z", re.ASCII)
+_FLOAT = re.compile(r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d{1,4})?\Z", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z", re.ASCII)
-_QUOTED_LIST = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"]*))\s*(,|\Z)')
+_QUOTED_LIST = re.compile(r'\s*+(?:"((?:[^"\\]|\\.)*+)"\s*+|([^,"]*+))(,|\Z)')
 
 
 def _integer(column: Column, raw: str) -> int:

@@ -33,8 +33,9 @@ _ITEM_WORDS = ("include", "fields")
 _AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and")
 _SCOPED = ("fields", "sort", "limit")
 _MEASURE = re.compile(
-    r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*([^()\s]*)\s*\))?\Z"
+    r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*+([^()\s]*+)\s*+\))?\Z"
 )
+_CALL = re.compile(r"(?:[^,(]|\([^()]*+)+")
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -177,7 +178,8 @@ def _measure(text: str) -> Measure:
 
 
 def _split_calls(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
+    """The parts between commas; a comma inside parentheses is no end."""
+    return [part.strip() for part in _CALL.findall(text) if part.strip()]
 
 
 def _refuse_filters(found: Parameters, what: str, words: tuple[str, ...]) -> None:

@@ -130,13 +130,14 @@ class SqliteDialect:
         """Text that SQLAlchemy or other programs wrote, as ISO 8601 in UTC."""
         size = sa.func.length(expression)
         literal = sa.literal_column
+        stored = sa.type_coerce(expression, sa.Text())  # SQLAlchemy's DateTime has no `||`
         joined = sa.func.replace(expression, literal("' '"), literal("'T'"))
         return sa.case(
             (sa.func.typeof(expression) != literal("'text'"), self._safe(expression)),
             (size == literal("19"), joined.concat(literal("'.000000+00:00'"))),
             (size == literal("26"), joined.concat(literal("'+00:00'"))),
             (size == literal("23"), joined.concat(literal("'000+00:00'"))),
-            (size == literal("10"), expression.concat(literal("'T00:00:00.000000+00:00'"))),
+            (size == literal("10"), stored.concat(literal("'T00:00:00.000000+00:00'"))),
             else_=expression,
         )
 
