@@ -23,8 +23,8 @@ Json = dict[str, Any]
 NO_NUL = r"^[^\u0000]*$"
 TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?$"
 WIRE_TIME = r"^[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}$"
-#: Both alphabets, padding optional: what a body may send. Answers use the standard one, padded.
-BASE64 = r"^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-]{2}(==)?|[A-Za-z0-9+/_-]{3}=?)?$"
+#: Both alphabets, padding optional, unused bits zero: what a body may send. Answers are standard and padded.
+BASE64 = r"^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-][AQgw](==)?|[A-Za-z0-9+/_-]{2}[AEIMQUYcgkosw048]=?)?$"
 DECIMAL = r"^[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9])?$"
 FLOAT_MAX = 1.7976931348623157e308
 JSON_INTEGER_MAX = 2**53 - 1
@@ -213,8 +213,9 @@ def body_schema(contract: Contract, components: Components, *, without: Iterable
             column = contract.columns[name]
             properties[name] = _body_value(_refer(schema, renamed), column)
     if contract.action is Action.REPLACE:
-        note = {"description": "Ignored: the server sets it. A row can be sent back as it was read."}
-        properties |= {name: note for name in contract.resource.columns if name in contract.ignored}
+        note = "Ignored: the server sets it. A row can be sent back as it was read."
+        unread = {"description": note, **json_value(components)}
+        properties |= {name: unread for name in contract.resource.columns if name in contract.ignored}
     required = [name for name in raw.get("required", []) if name not in dropped]
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     return schema | ({"required": required} if required else {})
