@@ -24,6 +24,7 @@ from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
 from .sql.statement import Output, Statement
 
+Rows = list[Row]
 STATEMENTS_MAX = 1_024
 
 
@@ -91,20 +92,16 @@ class Engine:
             raise ValidationError(errors)
         return bound
 
-    def read(
-        self, statement: Statement, values: Sequence[Any], context: Context
-    ) -> Row | Awaitable[Row | None] | None:
-        """The statement's row, at once when it is quick, else awaitable."""
+    def read(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
+        """The statement's rows, at once when it is quick, else awaitable."""
         before = context.database_s
         found = self._database_read(statement, statement.parameters(values, context.principal), context)
-        if found is None or type(found) is tuple:
+        if type(found) is list:
             self._observations.statement(statement.resource, statement.action).add(context.database_s - before)
             return found
         return self._observed(statement, found, context, before)  # type: ignore[arg-type]
 
-    async def _observed(
-        self, statement: Statement, found: Awaitable[Row | None], context: Context, before: float
-    ) -> Row | None:
+    async def _observed(self, statement: Statement, found: Awaitable[Any], context: Context, before: float) -> Any:
         try:
             return await found
         finally:
@@ -161,9 +158,7 @@ class Engine:
         except ForbiddenError:
             return
         found = self.read(statement, self.bind(statement, key), context)
-        if not isinstance(found, tuple) and found is not None:
-            found = await found
-        if found is not None:
+        if found if isinstance(found, list) else await found:
             raise ForbiddenError(action, f"this row of {resource.name}", anonymous=context.principal.is_anonymous)
 
     async def _write(
@@ -241,9 +236,7 @@ class Engine:
         except Problem:
             return False
         found = self.read(compile_plan(plan, self._dialect), [value], context)
-        if found is None or isinstance(found, tuple):
-            return found is not None
-        return await found is not None
+        return bool(found if isinstance(found, list) else await found)
 
 
 def _names(resource: Resource, columns: Sequence[str]) -> list[str]:

@@ -54,8 +54,8 @@ class Gauges:
 class Database(Protocol):
     """One open database."""
 
-    def read(self, statement: Statement, parameters: Row, context: Context) -> Row | Awaitable[Row | None] | None:
-        """The statement's row: at once when it is quick, else awaitable.
+    def read(self, statement: Statement, parameters: Row, context: Context) -> list[Row] | Awaitable[list[Row]]:
+        """The statement's rows: at once when it is quick, else awaitable.
 
         Raises:
             Problem: `QUERY_TIMEOUT`, `RESULT_TOO_LARGE` or `UNAVAILABLE`.

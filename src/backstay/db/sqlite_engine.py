@@ -88,8 +88,8 @@ class SqliteDatabase:
         self._spilled = 0
         self._running = 0
 
-    def read(self, statement: Statement, parameters: Row, context: Context) -> Row | Awaitable[Row | None] | None:
-        """The statement's row: at once when it is quick, else awaitable."""
+    def read(self, statement: Statement, parameters: Row, context: Context) -> list[Row] | Awaitable[list[Row]]:
+        """The statement's rows: at once when it is quick, else awaitable."""
         context.statements += 1
         if statement in self._slow:
             return self._spill(statement, parameters, context)
@@ -106,14 +106,14 @@ class SqliteDatabase:
         context.database_s += elapsed
         if elapsed > self._inline_s and self._budget.calls <= 1:
             self._remember(statement)  # one long step, such as count(*), that no handler sees
-        return rows[0] if rows else None
+        return rows
 
     def _remember(self, statement: Statement) -> None:
         if len(self._slow) >= SLOW_SHAPES_MAX:
             self._slow.pop(next(iter(self._slow)))
         self._slow[statement] = None
 
-    async def _spill(self, statement: Statement, parameters: Row, context: Context) -> Row | None:
+    async def _spill(self, statement: Statement, parameters: Row, context: Context) -> list[Row]:
         self._spilled += 1
         self._running += 1
         started = time.perf_counter()
@@ -128,7 +128,7 @@ class SqliteDatabase:
             self._running -= 1
             context.database_s += time.perf_counter() - started
 
-    def _read_in_thread(self, statement: Statement, parameters: Row, deadline: float) -> Row | None:
+    def _read_in_thread(self, statement: Statement, parameters: Row, deadline: float) -> list[Row]:
         if time.monotonic() > deadline:
             raise Problem("QUERY_TIMEOUT", headers=(("retry-after", "5"),))
         connection = self._thread_connection()
@@ -137,7 +137,7 @@ class SqliteDatabase:
         rows = connection.execute(statement.text, parameters).fetchall()
         if time.perf_counter() - started < QUICK_S:
             self._slow.pop(statement, None)
-        return rows[0] if rows else None
+        return rows
 
     def _thread_connection(self) -> apsw.Connection:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)

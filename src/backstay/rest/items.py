@@ -51,14 +51,12 @@ class Items:
         except ValidationError:
             raise NotFoundError(self._resource.name, ",".join(key)) from None
         found = self._engine.read(statement, values, request.context)
-        if found is None or type(found) is tuple:
-            return self._reply(request, statement, found, key)
-        return self._later(request, statement, found, key)  # type: ignore[arg-type]
+        if type(found) is list:
+            return self._reply(request, found, key)
+        return self._later(request, found, key)  # type: ignore[arg-type]
 
-    async def _later(
-        self, request: Request, statement: Statement, found: Awaitable[Row | None], key: list[str]
-    ) -> Response:
-        return self._reply(request, statement, await found, key)
+    async def _later(self, request: Request, found: Awaitable[list[Row]], key: list[str]) -> Response:
+        return self._reply(request, await found, key)
 
     def _item_statement(self, request: Request, standing: Standing, parts: int) -> Statement:
         slots = tuple(range(parts))
@@ -70,9 +68,10 @@ class Items:
             self._plain[standing] = statement
         return statement
 
-    def _reply(self, request: Request, statement: Statement, row: Row | None, key: list[str]) -> Response:
-        if row is None:
+    def _reply(self, request: Request, rows: list[Row], key: list[str]) -> Response:
+        if not rows:
             raise NotFoundError(self._resource.name, ",".join(key))
+        row = rows[0]
         body = self._envelope.item(row[0])
         return conditional(request, 200, body, [], etag_of(body, row[1] if len(row) > 1 else None))
 
@@ -108,10 +107,10 @@ class Items:
         except ValidationError:
             raise NotFoundError(parent.name, ",".join(key)) from None
         found = self._engine.read(statement, values, request.context)
-        row = found if found is None or isinstance(found, tuple) else await found
-        if row is None:
+        rows = found if isinstance(found, list) else await found
+        if not rows:
             raise NotFoundError(parent.name, ",".join(key))
-        parsed: dict[str, Any] = orjson.loads(row[0])
+        parsed: dict[str, Any] = orjson.loads(rows[0][0])
         return [parsed[name] for name in fields]
 
     async def update(self, request: Request, key: list[str]) -> Response:

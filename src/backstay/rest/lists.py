@@ -15,15 +15,15 @@ import orjson
 from ..config import Config
 from ..db.database import Row
 from ..engine import Engine
-from ..errors import NotFoundError
-from ..http.messages import Request, Response, pairs_of
+from ..errors import NotFoundError, Problem
+from ..http.messages import Header, Request, Response, pairs_of
 from ..query.ir import KeysetPage, OffsetPage
 from ..schema.policy import Standing
 from ..schema.resource import Resource
 from ..sql.statement import Output, Statement
 from . import cursors, params
 from .params import Parsed
-from .replies import Envelope, conditional, etag_of, links, offset_meta, peek_meta
+from .replies import Envelope, conditional, cursor_links, etag_of, link_base, offset_meta, page_links, peek_meta
 
 RECIPES_MAX = 512
 MEMO_MAX = 1_024
@@ -43,9 +43,9 @@ class Recipe:
     page_at: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Asked:
-    """One request, ready to run."""
+    """One request, ready to run; kept for the next one that is the same."""
 
     statement: Statement
     values: list[Any]
@@ -53,6 +53,7 @@ class Asked:
     limit: int
     keyset: KeysetPage | None = None
     digest: str = ""
+    link_base: str | None = None
 
 
 class Lists:
@@ -87,16 +88,14 @@ class Lists:
             if key is None and len(request.query) <= MEMO_QUERY_BYTES:
                 _keep(self._memo, (request.query, standing), asked, MEMO_MAX)
         found = self._engine.read(asked.statement, asked.values, request.context)
-        if type(found) is tuple:
+        if type(found) is list:
             return self._reply(request, asked, found, key)
         return self._later(request, asked, found, key)  # type: ignore[arg-type]
 
     async def _later(
-        self, request: Request, asked: Asked, found: Awaitable[Row | None], key: list[str] | None
+        self, request: Request, asked: Asked, found: Awaitable[list[Row]], key: list[str] | None
     ) -> Response:
-        row = await found
-        assert row is not None, "a list returns one row"
-        return self._reply(request, asked, row, key)
+        return self._reply(request, asked, await found, key)
 
     def _ask(self, request: Request, standing: Standing, key: list[str]) -> Asked:
         pairs = pairs_of(request.query)
@@ -146,49 +145,55 @@ class Lists:
         parent = (self._parent[0].name, self._parent[1], key) if self._parent else None
         return params.parse_list(self._resource.name, pairs, self._config, parent=parent)
 
-    def _reply(self, request: Request, asked: Asked, row: Row, key: list[str] | None) -> Response:
-        outputs = asked.statement.outputs
-        if key is not None and row[outputs.index(Output.PARENT)] is None:
+    def _reply(self, request: Request, asked: Asked, rows: list[Row], key: list[str] | None) -> Response:
+        if key is not None and rows[0][asked.statement.position(Output.PARENT)] is None:
             assert self._parent is not None, "only nested lists have keys"
             raise NotFoundError(self._parent[0].name, ",".join(key))
-        if asked.keyset is not None:
-            return self._keyset_reply(request, asked, asked.keyset, row)
+        if asked.statement.many:
+            return self._page_of_rows(request, asked, rows)
+        data, total = rows[0][0], rows[0][1]
         page, limit = asked.page, asked.limit
-        if outputs[1] is Output.TOTAL:
-            total: int = row[1]
-            meta = offset_meta(page, limit, total)
-            last = -(-total // limit)
-            more = page < last
-        else:
-            meta = peek_meta(page, limit, row[1])
-            last, more = None, row[1] > limit
-        body = self._envelope.page(row[0], meta)
-        headers: list[tuple[bytes, bytes]] = []
-        if more or page > 1:
-            targets: dict[str, str | int | None] = {"first": 1, "prev": page - 1 if page > 1 else None}
-            targets |= {"next": page + 1 if more else None, "last": last or None}
-            header = links(request, "page", targets)
-            if header is not None:
-                headers.append(header)
-        return conditional(request, 200, body, headers, etag_of(body))
+        last = -(-total // limit)
+        body = self._envelope.page(data, offset_meta(page, limit, total, last))
+        link = page_links(self._base(request, asked, "page"), page, last, more=page < last)
+        return conditional(request, 200, body, [link] if link is not None else [], etag_of(body))
 
-    def _keyset_reply(self, request: Request, asked: Asked, page: KeysetPage, row: Row) -> Response:
-        data, count, raw_keys = row[0], row[1], row[2]
-        keys: list[list[Any]] = orjson.loads(raw_keys)
-        more = count > page.limit
-        if page.backward and more:
-            # The extra row was read in front of the page; it stands behind it in the reversed answer.
-            keys = keys[1:] if len(keys) > page.limit else keys
+    def _page_of_rows(self, request: Request, asked: Asked, rows: list[Row]) -> Response:
+        """A page that was not counted: its objects are rows, and one more says that there is a next page."""
+        limit = asked.limit
+        if self._parent is not None:
+            rows = [row for row in rows if row[0] is not None]
+        more = len(rows) > limit
+        if more:
+            rows = rows[:limit]
+        if asked.keyset is not None and asked.keyset.backward:
+            rows.reverse()
+        data = b"[%b]" % b",".join([row[0] for row in rows])
+        if len(data) > self._config.result_bytes_max:
+            raise Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
+        if asked.keyset is not None:
+            meta, link = self._keyset_meta(request, asked, asked.keyset, rows, more=more)
         else:
-            keys = keys[: page.limit]
-        has_next = more if not page.backward else bool(keys)
-        has_prev = more if page.backward else bool(page.slots and keys)
-        following = cursors.encode(asked.digest, keys[-1], backward=False) if keys and has_next else None
-        before = cursors.encode(asked.digest, keys[0], backward=True) if keys and has_prev else None
-        meta = orjson.dumps({"limit": page.limit, "next_cursor": following, "prev_cursor": before}).decode()
+            meta = peek_meta(asked.page, limit, more=more)
+            link = page_links(self._base(request, asked, "page"), asked.page, None, more=more)
         body = self._envelope.page(data, meta)
-        header = links(request, "cursor", {"prev": before, "next": following})
-        return conditional(request, 200, body, [header] if header else [], etag_of(body))
+        return conditional(request, 200, body, [link] if link is not None else [], etag_of(body))
+
+    def _keyset_meta(
+        self, request: Request, asked: Asked, page: KeysetPage, rows: list[Row], *, more: bool
+    ) -> tuple[str, Header | None]:
+        following = before = None
+        if rows and (more or page.backward):
+            following = cursors.encode(asked.digest, orjson.loads(rows[-1][1]), backward=False)
+        if rows and (more if page.backward else page.slots):
+            before = cursors.encode(asked.digest, orjson.loads(rows[0][1]), backward=True)
+        meta = orjson.dumps({"limit": page.limit, "next_cursor": following, "prev_cursor": before}).decode()
+        return meta, cursor_links(self._base(request, asked, "cursor"), before, following)
+
+    def _base(self, request: Request, asked: Asked, name: str) -> str:
+        if asked.link_base is None:
+            asked.link_base = link_base(request, name)
+        return asked.link_base
 
 
 class Aggregates(Lists):

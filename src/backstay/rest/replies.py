@@ -23,7 +23,7 @@ class Envelope:
 
     def page(self, data: bytes, meta: str) -> bytes:
         """Many rows; `meta` is its JSON."""
-        return b"%b%b,%b" % (self._open, data, b'"meta":%b}' % meta.encode())
+        return b'%b%b,"meta":%b}' % (self._open, data, meta.encode())
 
 
 def etag_of(body: bytes, version: int | None = None) -> bytes:
@@ -31,18 +31,16 @@ def etag_of(body: bytes, version: int | None = None) -> bytes:
 
     The digest makes it strong for every shape, and true even of rows that another program changed.
     """
-    digest = hashlib.blake2b(body, digest_size=8).hexdigest()
+    digest = hashlib.sha1(body, usedforsecurity=False).hexdigest()[:20]
     return (f'"{digest}"' if version is None else f'"{version}-{digest}"').encode()
 
 
 def conditional(request: Request, status: int, body: bytes, headers: list[Header], etag: bytes) -> Response:
     """The body, or 304 when the caller has it already."""
-    headers += ((b"etag", etag), NO_CACHE)
     wanted = request.headers.get(b"if-none-match")
     if wanted is not None and matches(wanted, etag):
-        return Response(304, b"", headers)
-    headers.append(JSON_TYPE)
-    return Response(status, body, headers)
+        return Response(304, b"", [(b"etag", etag), NO_CACHE, *headers])
+    return Response(status, body, [JSON_TYPE, (b"etag", etag), NO_CACHE, *headers])
 
 
 def matches(header: bytes, etag: bytes) -> bool:
@@ -52,31 +50,47 @@ def matches(header: bytes, etag: bytes) -> bool:
     return any(candidate.strip().removeprefix(b"W/") == etag for candidate in header.split(b","))
 
 
-def offset_meta(page: int, limit: int, total: int) -> str:
+def offset_meta(page: int, limit: int, total: int, pages: int) -> str:
     """The meta of an offset page with total."""
-    pages = -(-total // limit)
-    following = "true" if page < pages else "false"
-    before = "true" if page > 1 else "false"
     return (
         f'{{"page":{page},"limit":{limit},"total":{total},"pages":{pages},'
-        f'"has_next":{following},"has_prev":{before}}}'
+        f'"has_next":{"true" if page < pages else "false"},"has_prev":{"true" if page > 1 else "false"}}}'
     )
 
 
-def peek_meta(page: int, limit: int, count: int) -> str:
-    """The meta of an offset page that was not counted; `count` rows were read, one more than the limit."""
-    following = "true" if count > limit else "false"
+def peek_meta(page: int, limit: int, *, more: bool) -> str:
+    """The meta of an offset page that was not counted."""
+    following = "true" if more else "false"
     before = "true" if page > 1 else "false"
     return f'{{"page":{page},"limit":{limit},"has_next":{following},"has_prev":{before}}}'
 
 
-def links(request: Request, name: str, targets: dict[str, str | int | None]) -> Header | None:
-    """A Link header (RFC 8288): the same request with another page or cursor."""
+def link_base(request: Request, name: str) -> str:
+    """The request's own URL up to the value of its page or cursor, which comes last."""
     marker = name.encode() + b"="
     kept = [part for part in request.query.split(b"&") if part and not part.startswith(marker)]
     base = (request.path + b"?" + b"&".join([*kept, marker])).decode("ascii", "replace")
-    base = quote(base, safe="/?&=%[]()-._~,:;@!$'*+")
-    parts = [f'<{base}{value}>; rel="{rel}"' for rel, value in targets.items() if value is not None]
+    return quote(base, safe="/?&=%[]()-._~,:;@!$'*+")
+
+
+def page_links(base: str, page: int, last: int | None, *, more: bool) -> Header | None:
+    """A Link header (RFC 8288) of an offset page; `last` is unknown where rows were not counted."""
+    if not more and page == 1:
+        return None
+    parts = f'<{base}1>; rel="first"'
+    if page > 1:
+        parts += f', <{base}{page - 1}>; rel="prev"'
+    if more:
+        parts += f', <{base}{page + 1}>; rel="next"'
+    if last:
+        parts += f', <{base}{last}>; rel="last"'
+    return (b"link", parts.encode())
+
+
+def cursor_links(base: str, before: str | None, following: str | None) -> Header | None:
+    """A Link header of a keyset page."""
+    targets = (("prev", before), ("next", following))
+    parts = [f'<{base}{cursor}>; rel="{rel}"' for rel, cursor in targets if cursor is not None]
     return (b"link", ", ".join(parts).encode()) if parts else None
 
 

@@ -50,6 +50,7 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
         readers=tuple(_reader(scope, i, slot) for i, slot in enumerate(plan.slots)),
         binders=None if identity else binders,
         guarded=Output.ALLOWED in outputs,
+        many=action == "list" and Output.TOTAL not in outputs,
     )
 
 

@@ -33,7 +33,11 @@ def build_item(scope: Scope, plan: SelectPlan) -> Built:
 
 
 def build_list(scope: Scope, plan: SelectPlan) -> Built:
-    """A page of rows: one inner query filters, sorts and cuts; the outer one builds the JSON."""
+    """A page of rows: one inner query filters, sorts and cuts; the outer one builds the JSON.
+
+    With a total it is one row that holds the whole array. Without, it is a row for each object and one
+    object more than the page has, which says whether there is a next page; the engine joins their bytes.
+    """
     table = cast(Rows, plan.source.resource.table.sql)
     rows = scope.alias(table)
     conditions, exists = _conditions(scope, plan, rows)
@@ -55,45 +59,39 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
     inner = inner.order_by(*clauses).limit(sa.literal_column(str(int(page.limit) + peek)))
     if isinstance(page, OffsetPage):
         inner = inner.offset(scope.bind(page.offset_slot))
-    outputs: list[Any] = []
-    names: list[Output] = [Output.DATA]
-    if not peek:
-        cut = scope.alias(inner.subquery())
-        joined = Joined(cut)
-        outputs.append(scope.dialect.json_list(json_of(scope, plan.shape, cut, joined)))
-        total = scope.alias(table)
-        counted, _ = _conditions(scope, plan, total)
-        names.append(Output.TOTAL)
-        outputs.append(sa.select(sa.func.count()).select_from(total).where(*counted).scalar_subquery())
-    else:
-        cut = _numbered(scope, inner, backward=backward)
-        joined = Joined(cut)
-        item = json_of(scope, plan.shape, cut, joined)
-        outputs.append(scope.dialect.json_list(item, cut.c.n <= sa.literal_column(str(int(page.limit)))))
-        names.append(Output.COUNT)
-        outputs.append(sa.func.count())
+    if peek and exists is not None:
+        inner = inner.add_columns(sa.literal_column("1").label("present"))
+    cut = scope.alias(inner.subquery())
+    joined = Joined(cut)
+    if peek and exists is not None:
+        # The parent is told even of an empty page: one row that has it and no object.
+        parent = scope.alias(sa.select(exists.label("parent")).subquery())
+        joined.origin = parent.outerjoin(cut, sa.true())
+        exists = parent.c.parent
+    item = json_of(scope, plan.shape, cut, joined)
+    if peek and exists is not None:
+        item = sa.case((cut.c.present.is_(None), sa.null()), else_=item)
+    names = [Output.DATA]
+    if peek:
+        outputs: list[Any] = [item]
         if isinstance(page, KeysetPage):
             names.append(Output.KEYS)
             values = [
                 scope.dialect.json_value(order.path.column, cut.c[f"k{i}"]) for i, order in enumerate(plan.order)
             ]
-            outputs.append(scope.dialect.json_bytes(scope.dialect.json_list(scope.dialect.json_array(values))))
+            outputs.append(scope.dialect.json_array(values))
+    else:
+        outputs = [scope.dialect.json_list(item)]
+        total = scope.alias(table)
+        counted, _ = _conditions(scope, plan, total)
+        names.append(Output.TOTAL)
+        outputs.append(sa.select(sa.func.count()).select_from(total).where(*counted).scalar_subquery())
     outputs[0] = scope.dialect.json_bytes(outputs[0])
     if exists is not None:
         names.append(Output.PARENT)
         outputs.append(exists)
     labelled = [output.label(name.value) for output, name in zip(outputs, names, strict=True)]
     return sa.select(*labelled).select_from(joined.origin), tuple(names)
-
-
-def _numbered(scope: Scope, inner: sa.Select[Any], *, backward: bool) -> Rows:
-    """The rows of a page and one more, numbered; read backward, they come in the caller's order again."""
-    cut = scope.alias(inner.subquery())
-    numbered = sa.select(*cut.c, sa.func.row_number().over().label("n")).select_from(cut)
-    if not backward:
-        return scope.alias(numbered.subquery())
-    again = scope.alias(numbered.subquery())
-    return scope.alias(sa.select(*again.c).order_by(again.c.n.desc()).limit(sa.literal_column("-1")).subquery())
 
 
 def _conditions(

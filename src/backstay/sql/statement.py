@@ -35,11 +35,11 @@ class Statement:
 
     Attributes:
         resource: whose rows it is about, for metrics.
-        outputs: what its columns are, in order; it returns at most one row.
+        outputs: what its columns are, in order.
         readers: one for each slot, from the caller's form to the driver's.
         slots: what each slot is, for messages.
         binders: one for each parameter; `None` when the parameters are exactly the slots in order.
-        slow: known to scan without steps that a budget could count.
+        many: it returns a row for each object; otherwise one row, or none.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
     """
 
@@ -51,6 +51,7 @@ class Statement:
     readers: tuple[Reader, ...]
     binders: tuple[Binder, ...] | None
     guarded: bool = False
+    many: bool = False
 
     def parameters(self, values: Sequence[Any], principal: Principal) -> tuple[Any, ...]:
         """The driver's parameters."""
