@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from ..config import Config
 from ..query.payload import Action, Contract
@@ -14,7 +15,7 @@ from . import openapi_parameters as parameters
 from .openapi_access import Rule, depends_on_row, open_to_all, refuses_some
 from .openapi_examples import body_example, row_example
 from .openapi_responses import Answers
-from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema
+from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema, singular
 from .routes import collection_methods, item_methods, nested_lists
 
 ALWAYS = (400, 401, 406, 414, 500, 503)
@@ -76,7 +77,7 @@ def place_rows(operations: Operations) -> None:
 
 def place(operations: Operations, resource: Resource) -> None:
     """All operations of one resource."""
-    base = f"{operations.config.base_path}/{resource.name}"
+    base = f"{operations.config.base_path}/{quote(resource.name)}"
     _list(operations, resource, base)
     if "POST" in collection_methods(resource):
         _create(operations, resource, base)
@@ -93,7 +94,7 @@ def place(operations: Operations, resource: Resource) -> None:
     if "DELETE" in methods:
         _delete(operations, resource, path)
     for relation, child, creates in nested_lists(operations.catalog, resource):
-        below = f"{path}/{relation}"
+        below = f"{path}/{quote(relation)}"
         operations.paths[below] = {"parameters": [parameters.key_parameter(resource)]}
         _list(operations, child, below, (resource, relation))
         if creates:
@@ -127,11 +128,12 @@ def _list(operations: Operations, resource: Resource, path: str, parent: Parent 
     answers = operations.answers
     rules = [resource.policy.read, *([parent[0].policy.read] if parent else [])]
     example = [operations.row(resource)]
+    keyset = bool(resource.table.key)
     sort = parameters.sort_parameter(operations.catalog, resource)
     listed = [
         *parameters.filters(resource, label, operations.components),
         operations.components.add("parameters", f"{label.one}.sort", sort),
-        *parameters.pages(operations.config, operations.components, keyset=bool(resource.table.key)),
+        *parameters.pages(operations.config, operations.components, keyset=keyset),
         *(
             operations.components.add("parameters", f"{label.one}.{p['name']}", p)
             for p in parameters.shapes(operations.catalog, resource, operations.config)
@@ -145,7 +147,7 @@ def _list(operations: Operations, resource: Resource, path: str, parent: Parent 
         "security": _security(rules),
         "parameters": listed,
         "responses": {
-            "200": answers.page(operations.ref(resource), example, f"A page of {resource.name}.", keyset=True),
+            "200": answers.page(operations.ref(resource), example, f"A page of {resource.name}.", keyset=keyset),
             "304": answers.not_modified(),
             **answers.problems(_statuses(rules, *([404] if below else []))),
         },
@@ -162,7 +164,7 @@ def _below(operations: Operations, verb: str, resource: Resource, parent: Parent
         return f"{verb}{word}", f"{verb.title()} {noun}", False
     owner = operations.labels[parent[0].name].one
     way = pascal(parent[1])
-    name = f"{verb}{owner}{way}" if verb == "list" else f"{verb}{word}In{owner}{way}"
+    name = f"{verb}{owner}{way if verb == 'list' else singular(way)}"
     return name, f"{verb.title()} {noun} of one {owner} ({parent[1]})", True
 
 
@@ -222,12 +224,13 @@ def _create(operations: Operations, resource: Resource, path: str, parent: Paren
     without = _set_by_path(resource, parent) if parent else ()
     contract = operations.contract(resource, Action.CREATE)
     name, summary, below = _below(operations, "create", resource, parent)
-    wanted = f"{label.one}Create" if not below else name[:1].upper() + name[1:]
+    wanted = f"{name.removeprefix('create') if below else label.one}Create"
     body = _body(operations, contract, wanted, without)
+    text = "The path sets the reference, the body must not." if below else "Answers with the row as it is stored."
     more = [409, *_BODY, *([404] if below else []), *([403] if depends_on_row([policy.create, policy.check]) else [])]
     operation: Json = {
         "summary": summary,
-        "description": _sentences(resource.table.description, "The path sets its reference." if below else ""),
+        "description": _sentences(resource.table.description, text),
         "security": _security(rules),
         "requestBody": body,
         "responses": {

@@ -220,12 +220,12 @@ def sort_parameter(catalog: Catalog, resource: Resource, name: str = "sort") -> 
     """Sort keys; each field once, which only a backward reference can say."""
     names = paths(catalog, resource, ORDERED)
     choice = "|".join(_escaped(path) for path in names)
-    once = r"(?!.*(^|,)-?([^,]+)(,.*)?,-?\2(,|$))"
+    once = r"(?!.*(^|,)-?([^,]+)(,.*)?,-?\3(,|$))"
     text = (
         "Fields to sort by, comma-separated; `-` before a name sorts it in descending order. Null is larger than "
         "every value. Paths through to-one relations work too: `player.username`."
     )
-    return query(name, text, {"type": "string", "pattern": rf"^{once}-?({choice})(,-?({choice}))*$"})
+    return query(name, text, {"type": "string", "pattern": rf"^({once}-?({choice})(,-?({choice}))*)?$"})
 
 
 def fields_parameter(resource: Resource, name: str = "fields") -> Json:
