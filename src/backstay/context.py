@@ -37,6 +37,8 @@ class Principal:
 
 
 ANONYMOUS = Principal()
+#: How long work outside a request may take when nobody says.
+TIMEOUT_S = 30.0
 
 
 class Context:
@@ -51,9 +53,9 @@ class Context:
 
     __slots__ = ("database_s", "deadline", "principal", "request_id", "statements")
 
-    def __init__(self, request_id: str, principal: Principal = ANONYMOUS, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, request_id: str, principal: Principal = ANONYMOUS, deadline: float | None = None) -> None:
         self.request_id = request_id
         self.principal = principal
-        self.deadline = time.monotonic() + timeout_s
+        self.deadline = time.monotonic() + TIMEOUT_S if deadline is None else deadline
         self.statements = 0
         self.database_s = 0.0

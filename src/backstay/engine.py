@@ -7,18 +7,19 @@ constraint refused. Front ends never see a database.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from .config import Config
-from .context import Context, Principal
+from .context import ANONYMOUS, Context, Principal
 from .db.database import ConstraintViolationError, Database, RefusedError, Row, Violation
 from .errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError
 from .observe import Observations
 from .query.ir import Delete, Insert, Query, Select, Shape, Update
 from .query.planner import Planner
 from .schema.model import Column
-from .schema.policy import Standing, standing_of
+from .schema.policy import NO_STANDING, Standing, standing_of
 from .schema.resource import Catalog, Resource
 from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
@@ -57,6 +58,8 @@ class Engine:
 
     def standing(self, principal: Principal) -> Standing:
         """What of a principal decides plans; part of every key of a cached plan."""
+        if principal is ANONYMOUS:
+            return NO_STANDING
         return standing_of(principal, self._roles)
 
     def prepare(self, query: Query, standing: Standing) -> Statement:
@@ -68,7 +71,9 @@ class Engine:
         return self._statement(query, standing)
 
     def _compile(self, query: Query, standing: Standing) -> Statement:
-        return compile_plan(self._planner.plan(query, standing), self._dialect)
+        statement = compile_plan(self._planner.plan(query, standing), self._dialect)
+        series = self._observations.statement(statement.resource, statement.action)
+        return replace(statement, series=series)
 
     def cached_statements(self) -> tuple[int, int, int]:
         """(hits, misses, size) of the statement cache."""
@@ -81,6 +86,11 @@ class Engine:
         Raises:
             ValidationError: with every value that its column cannot hold.
         """
+        try:
+            return [reader(value) for reader, value in zip(statement.readers, raw, strict=True)]
+        except ValueError as error:
+            if len(raw) != len(statement.readers):
+                raise AssertionError("a query has a value for each of its slots") from error
         bound: list[Any] = []
         errors: list[FieldError] = []
         for reader, value, slot in zip(statement.readers, raw, statement.slots, strict=True):
@@ -97,7 +107,7 @@ class Engine:
         before = context.database_s
         found = self._database_read(statement, statement.parameters(values, context.principal), context)
         if type(found) is list:
-            self._observations.statement(statement.resource, statement.action).add(context.database_s - before)
+            statement.series.add(context.database_s - before)
             return found
         return self._observed(statement, found, context, before)  # type: ignore[arg-type]
 
@@ -105,7 +115,7 @@ class Engine:
         try:
             return await found
         finally:
-            self._observations.statement(statement.resource, statement.action).add(context.database_s - before)
+            statement.series.add(context.database_s - before)
 
     async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
         """Create a row from validated fields; returns the statement and its row."""

@@ -6,6 +6,7 @@ log lines are joined and written a few times a second.
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from bisect import bisect_left
@@ -18,7 +19,8 @@ import orjson
 #: Upper bounds of the latency histogram, in seconds.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LEVELS = ("debug", "info", "warning", "error")
-_BUFFER_BYTES = 65_536
+WAITING_MAX = 1_000
+_PLAIN_PATH = re.compile(rb"[A-Za-z0-9/._~%:@!$&'()*+,;=-]*\Z").match
 _COLORS = {"debug": "\x1b[2m", "info": "", "warning": "\x1b[33m", "error": "\x1b[31m"}
 
 
@@ -62,6 +64,11 @@ class Observations:
         return series
 
 
+#: (Unix time, method, path, status, seconds, database seconds, statements, bytes, principal, request id):
+#: what the log says of one request. It is rendered when it is written, not while the request waits.
+RequestLine = tuple[float, str, bytes, int, float, float, int, int, Any, str]
+
+
 class Log:
     """Structured lines to a stream: one JSON object a line, or readable text.
 
@@ -74,11 +81,14 @@ class Log:
         self._stream = stream if stream is not None else sys.stderr
         readable = style == "text" or (style == "auto" and self._stream.isatty())
         self._color = readable and self._stream.isatty()
+        self._readable = readable
         self._render = self._text if readable else _json
+        self._second = 0
+        self._prefix = ""
         self._from = LEVELS.index(level) if level in LEVELS else 1
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._waiting: list[RequestLine] = []
         self._lock = threading.Lock()
+        #: Set by whoever has an event loop: arranges for `flush` to be called soon.
         self.later: Callable[[], None] | None = None
 
     def enabled(self, level: str) -> bool:
@@ -88,31 +98,65 @@ class Log:
     def event(self, level: str, event: str, **fields: Any) -> None:
         """Write one line now, with whatever waits before it."""
         if self.enabled(level):
-            self.line({"timestamp": _now(), "level": level, "event": event, **fields})
             self.flush()
+            self._write([self._render({"timestamp": _now(), "level": level, "event": event, **fields})])
 
-    def line(self, fields: dict[str, Any]) -> None:
-        """Add one line; it is written by the next `flush`, which `later` schedules."""
-        rendered = self._render(fields)
-        with self._lock:
-            waiting = bool(self._lines)
-            self._lines.append(rendered)
-            self._size += len(rendered)
-        if self._size > _BUFFER_BYTES or self.later is None:
+    def request(self, line: RequestLine) -> None:
+        """Add a request's line; it is written within a fraction of a second."""
+        waiting = self._waiting
+        waiting.append(line)
+        if self.later is None or len(waiting) >= WAITING_MAX:
             self.flush()
-        elif not waiting:
+        elif len(waiting) == 1:
             self.later()
 
     def flush(self) -> None:
         """Write what waits."""
-        with self._lock:
-            lines, self._lines, self._size = self._lines, [], 0
-        if lines:
-            try:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            render = self._text_of if self._readable else self._json_of
+            self._write([render(line) for line in waiting])
+
+    def _stamp(self, timestamp: float) -> str:
+        """ISO 8601 with milliseconds; the part down to the second is formatted once a second."""
+        second = int(timestamp)
+        if second != self._second:
+            self._second = second
+            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._prefix}.{int((timestamp - second) * 1000):03d}Z"
+
+    def _json_of(self, line: RequestLine) -> bytes:
+        at, method, path, status, seconds, database_s, statements, size, principal, request_id = line
+        # Only what a caller chose can need escaping.
+        shown = path.decode() if _PLAIN_PATH(path) else orjson.dumps(path.decode("utf-8", "replace"))[1:-1].decode()
+        who = "null" if principal is None else orjson.dumps(principal, default=str).decode()
+        return (
+            f'{{"timestamp":"{self._stamp(at)}","level":"{"info" if status < 500 else "error"}","event":"request",'
+            f'"method":"{method}","path":"{shown}","status":{status},"ms":{seconds * 1000:.3f},'
+            f'"db_ms":{database_s * 1000:.3f},"statements":{statements},"bytes":{size},'
+            f'"principal":{who},"request_id":"{request_id}"}}\n'
+        ).encode()
+
+    def _text_of(self, line: RequestLine) -> bytes:
+        at, method, path, status, seconds, database_s, statements, size, principal, request_id = line
+        color = (
+            "" if not self._color else _COLORS["error" if status >= 500 else "warning" if status >= 400 else "info"]
+        )
+        who = "" if principal is None else f" principal={principal}"
+        shown = path.decode("ascii", "replace")
+        text = (
+            f"{self._stamp(at)[11:23]} {status} {method:6} {shown} {seconds * 1000:.1f} ms "
+            f"(db {database_s * 1000:.1f} ms, {statements} statements, {size} bytes){who} {request_id}"
+        )
+        return (f"{color}{text}\x1b[0m\n" if color else f"{text}\n").encode()
+
+    def _write(self, lines: list[bytes]) -> None:
+        try:
+            with self._lock:
                 self._stream.write(b"".join(lines).decode())
                 self._stream.flush()
-            except (OSError, ValueError):
-                pass  # a log nobody reads any more must not stop the server
+        except (OSError, ValueError):
+            pass  # a log nobody reads any more must not stop the server
 
     def _text(self, fields: dict[str, Any]) -> bytes:
         level = str(fields.get("level", "info"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -77,6 +78,9 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
     logging.getLogger("_granian").setLevel(logging.ERROR)
     config = app.config
     runtime = app.start()
+    # What was imported and built lives for ever: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
     server = Server(
         app,
         address=config.host,

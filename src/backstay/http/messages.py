@@ -25,9 +25,10 @@ class Request:
         path: the path as sent, still percent-encoded.
         query: the query string as sent.
         headers: the last value of each header, by lower-case name.
+        key: the parts of the key in the path, once it is routed.
     """
 
-    __slots__ = ("body_bytes_max", "context", "headers", "method", "path", "query", "receive", "scope")
+    __slots__ = ("body_bytes_max", "context", "headers", "key", "method", "path", "query", "receive", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, context: Context, body_bytes_max: int) -> None:
         self.scope = scope
@@ -39,6 +40,7 @@ class Request:
         self.receive = receive
         self.context = context
         self.body_bytes_max = body_bytes_max
+        self.key: list[str] = []
 
     async def body(self) -> bytes:
         """The whole body.

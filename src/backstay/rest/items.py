@@ -9,7 +9,7 @@ import orjson
 
 from ..config import Config
 from ..db.database import Row
-from ..engine import Engine, output
+from ..engine import Engine, Rows, output
 from ..errors import NotFoundError, Problem, ValidationError, invalid
 from ..http.messages import JSON_TYPE, Request, Response, pairs_of
 from ..query.ir import Select, Shape
@@ -24,9 +24,21 @@ from .replies import Envelope, conditional, etag_of, location
 
 
 class Items:
-    """Answers requests for one row of a resource."""
+    """Answers requests for one row of a resource.
 
-    def __init__(self, engine: Engine, config: Config, envelope: Envelope, resource: Resource) -> None:
+    Args:
+        parent: resource and relation of a nested route that creates.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: Config,
+        envelope: Envelope,
+        resource: Resource,
+        parent: tuple[Resource, str] | None = None,
+    ) -> None:
+        self._parent = parent
         self._engine = engine
         self._config = config
         self._envelope = envelope
@@ -40,8 +52,9 @@ class Items:
             self._contracts[action] = Contract(self._resource, action)
         return self._contracts[action]
 
-    def get(self, request: Request, key: list[str]) -> Response | Awaitable[Response]:
+    def get(self, request: Request) -> Response | Awaitable[Response]:
         """`GET /{resource}/{key}`."""
+        key = request.key
         standing = self._engine.standing(request.context.principal)
         statement = self._plain.get(standing) if not request.query else None
         if statement is None:
@@ -52,11 +65,11 @@ class Items:
             raise NotFoundError(self._resource.name, ",".join(key)) from None
         found = self._engine.read(statement, values, request.context)
         if type(found) is list:
-            return self._reply(request, found, key)
-        return self._later(request, found, key)  # type: ignore[arg-type]
+            return self._reply(request, found)
+        return self._later(request, found)  # type: ignore[arg-type]
 
-    async def _later(self, request: Request, found: Awaitable[list[Row]], key: list[str]) -> Response:
-        return self._reply(request, await found, key)
+    async def _later(self, request: Request, found: Awaitable[Rows]) -> Response:
+        return self._reply(request, await found)
 
     def _item_statement(self, request: Request, standing: Standing, parts: int) -> Statement:
         slots = tuple(range(parts))
@@ -68,23 +81,30 @@ class Items:
             self._plain[standing] = statement
         return statement
 
-    def _reply(self, request: Request, rows: list[Row], key: list[str]) -> Response:
+    def _reply(self, request: Request, rows: Rows) -> Response:
         if not rows:
-            raise NotFoundError(self._resource.name, ",".join(key))
+            raise NotFoundError(self._resource.name, ",".join(request.key))
         row = rows[0]
         body = self._envelope.item(row[0])
         return conditional(request, 200, body, [], etag_of(body, row[1] if len(row) > 1 else None))
 
-    async def create(self, request: Request, fixed: dict[str, Any] | None = None) -> Response:
-        """`POST /{resource}`; `fixed` are the columns that a nested route sets."""
+    async def create(self, request: Request) -> Response:
+        """`POST /{resource}`."""
+        return await self._create(request, None)
+
+    async def _create(self, request: Request, fixed: dict[str, Any] | None) -> Response:
+        """`fixed` are the columns that a nested route sets."""
         fields = await self._fields(request, Action.CREATE, fixed)
         statement, row = await self._engine.insert(self._resource, fields, request.context)
         key: list[object] = orjson.loads(output(statement, row, Output.KEY))
         where = location(self._config, self._resource.name, key)
         return self._written(statement, row, 201, [where])
 
-    async def create_below(self, request: Request, key: list[str], parent: Resource, relation: str) -> Response:
+    async def create_below(self, request: Request) -> Response:
         """`POST /{parent}/{key}/{relation}`: the row belongs to a parent that the principal can see."""
+        assert self._parent is not None, "only nested routes create below"
+        parent, relation = self._parent
+        key = request.key
         way = parent.relationships[relation]
         links = [
             (parent.table.column_of(local), self._resource.table.column_of(remote)) for local, remote in way.pairs
@@ -94,7 +114,7 @@ class Items:
         columns = [(local, remote) for local, remote in links if local is not None and remote is not None]
         values = await self._parent_values(request, parent, key, [local for local, _ in columns])
         fixed = {remote.name: value for (_, remote), value in zip(columns, values, strict=True)}
-        return await self.create(request, fixed)
+        return await self._create(request, fixed)
 
     async def _parent_values(
         self, request: Request, parent: Resource, key: list[str], columns: list[Column]
@@ -113,21 +133,21 @@ class Items:
         parsed: dict[str, Any] = orjson.loads(rows[0][0])
         return [parsed[name] for name in fields]
 
-    async def update(self, request: Request, key: list[str]) -> Response:
+    async def update(self, request: Request) -> Response:
         """`PATCH /{resource}/{key}`: absent fields stay, null is null."""
         fields = await self._fields(request, Action.UPDATE)
-        statement, row = await self._engine.update(self._resource, key, fields, request.context)
+        statement, row = await self._engine.update(self._resource, request.key, fields, request.context)
         return self._written(statement, row, 200, [])
 
-    async def replace(self, request: Request, key: list[str]) -> Response:
+    async def replace(self, request: Request) -> Response:
         """`PUT /{resource}/{key}`: absent fields take their default or null."""
         fields = self.contract(Action.REPLACE).defaults() | await self._fields(request, Action.REPLACE)
-        statement, row = await self._engine.update(self._resource, key, fields, request.context)
+        statement, row = await self._engine.update(self._resource, request.key, fields, request.context)
         return self._written(statement, row, 200, [])
 
-    async def delete(self, request: Request, key: list[str]) -> Response:
+    async def delete(self, request: Request) -> Response:
         """`DELETE /{resource}/{key}`."""
-        await self._engine.delete(self._resource, key, request.context)
+        await self._engine.delete(self._resource, request.key, request.context)
         return Response(204, b"", [])
 
     async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 
 from ..config import Config
-from ..db.database import Row
-from ..engine import Engine
+from ..engine import Engine, Rows
 from ..errors import NotFoundError, Problem
 from ..http.messages import Header, Request, Response, pairs_of
 from ..query.ir import KeysetPage, OffsetPage
@@ -79,23 +78,21 @@ class Lists:
         self._recipes: dict[tuple[object, ...], Recipe] = {}
         self._memo: dict[tuple[bytes, Standing], Asked] = {}
 
-    def list(self, request: Request, key: list[str] | None = None) -> Response | Awaitable[Response]:
-        """`GET /{resource}`, or with the parent's key `GET /{parent}/{key}/{relation}`."""
+    def list(self, request: Request) -> Response | Awaitable[Response]:
+        """`GET /{resource}`, or with a parent's key in the path `GET /{parent}/{key}/{relation}`."""
         standing = self._engine.standing(request.context.principal)
-        asked = self._memo.get((request.query, standing)) if key is None else None
+        asked = self._memo.get((request.query, standing))
         if asked is None:
-            asked = self._ask(request, standing, key or [])
-            if key is None and len(request.query) <= MEMO_QUERY_BYTES:
+            asked = self._ask(request, standing, request.key)
+            if self._parent is None and len(request.query) <= MEMO_QUERY_BYTES:
                 _keep(self._memo, (request.query, standing), asked, MEMO_MAX)
         found = self._engine.read(asked.statement, asked.values, request.context)
         if type(found) is list:
-            return self._reply(request, asked, found, key)
-        return self._later(request, asked, found, key)  # type: ignore[arg-type]
+            return self._reply(request, asked, found)
+        return self._later(request, asked, found)  # type: ignore[arg-type]
 
-    async def _later(
-        self, request: Request, asked: Asked, found: Awaitable[list[Row]], key: list[str] | None
-    ) -> Response:
-        return self._reply(request, asked, await found, key)
+    async def _later(self, request: Request, asked: Asked, found: Awaitable[Rows]) -> Response:
+        return self._reply(request, asked, await found)
 
     def _ask(self, request: Request, standing: Standing, key: list[str]) -> Asked:
         pairs = pairs_of(request.query)
@@ -145,42 +142,40 @@ class Lists:
         parent = (self._parent[0].name, self._parent[1], key) if self._parent else None
         return params.parse_list(self._resource.name, pairs, self._config, parent=parent)
 
-    def _reply(self, request: Request, asked: Asked, rows: list[Row], key: list[str] | None) -> Response:
-        if key is not None and rows[0][asked.statement.position(Output.PARENT)] is None:
-            assert self._parent is not None, "only nested lists have keys"
-            raise NotFoundError(self._parent[0].name, ",".join(key))
-        if asked.statement.many:
-            return self._page_of_rows(request, asked, rows)
-        data, total = rows[0][0], rows[0][1]
+    def _reply(self, request: Request, asked: Asked, rows: Rows) -> Response:
+        if self._parent is not None and rows[0][asked.statement.position(Output.PARENT)] is None:
+            raise NotFoundError(self._parent[0].name, ",".join(request.key))
+        if asked.keyset is not None:
+            return self._keyset_page(request, asked, asked.keyset, rows)
+        data, counted = rows[0][0], rows[0][1]
         page, limit = asked.page, asked.limit
-        last = -(-total // limit)
-        body = self._envelope.page(data, offset_meta(page, limit, total, last))
-        link = page_links(self._base(request, asked, "page"), page, last, more=page < last)
+        if asked.statement.outputs[1] is Output.TOTAL:
+            last = -(-counted // limit)
+            meta, more = offset_meta(page, limit, counted, last), page < last
+        else:
+            last, more = None, counted is not None
+            meta = peek_meta(page, limit, more=more)
+        body = self._envelope.page(data, meta)
+        link = page_links(self._base(request, asked, "page"), page, last, more=more) if more or page > 1 else None
         return conditional(request, 200, body, [link] if link is not None else [], etag_of(body))
 
-    def _page_of_rows(self, request: Request, asked: Asked, rows: list[Row]) -> Response:
-        """A page that was not counted: its objects are rows, and one more says that there is a next page."""
-        limit = asked.limit
+    def _keyset_page(self, request: Request, asked: Asked, page: KeysetPage, rows: Rows) -> Response:
+        """The objects are rows, and one more says that the pages go on."""
         if self._parent is not None:
             rows = [row for row in rows if row[0] is not None]
-        more = len(rows) > limit
-        if more:
-            rows = rows[:limit]
-        if asked.keyset is not None and asked.keyset.backward:
+        more = len(rows) > page.limit
+        rows = rows[: page.limit]
+        if page.backward:
             rows.reverse()
         data = b"[%b]" % b",".join([row[0] for row in rows])
         if len(data) > self._config.result_bytes_max:
             raise Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
-        if asked.keyset is not None:
-            meta, link = self._keyset_meta(request, asked, asked.keyset, rows, more=more)
-        else:
-            meta = peek_meta(asked.page, limit, more=more)
-            link = page_links(self._base(request, asked, "page"), asked.page, None, more=more)
+        meta, link = self._keyset_meta(request, asked, page, rows, more=more)
         body = self._envelope.page(data, meta)
         return conditional(request, 200, body, [link] if link is not None else [], etag_of(body))
 
     def _keyset_meta(
-        self, request: Request, asked: Asked, page: KeysetPage, rows: list[Row], *, more: bool
+        self, request: Request, asked: Asked, page: KeysetPage, rows: Rows, *, more: bool
     ) -> tuple[str, Header | None]:
         following = before = None
         if rows and (more or page.backward):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from ..config import Config
 from ..engine import Engine
 from ..errors import Problem, perhaps
 from ..http.frame import Handler
-from ..http.messages import Request, Response, decoded
+from ..http.messages import Request, decoded
 from ..observe import Observations, Series
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
@@ -18,7 +17,8 @@ from .lists import Aggregates, Lists
 from .replies import Envelope
 
 AGGREGATE = b"aggregate"
-Answer = Response | Awaitable[Response]
+#: What a path answers, by method.
+Methods = dict[str, tuple[Handler, Series]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +79,10 @@ class Endpoints:
     """What one resource answers."""
 
     resource: Resource
-    lists: Lists
-    items: Items
-    aggregates: Aggregates
-    nested: dict[bytes, tuple[Lists, Items | None, str]]
-    collection: dict[str, tuple[Handler, Series]]
-    aggregate: dict[str, tuple[Handler, Series]]
-    item_methods: dict[str, Series]
+    collection: Methods
+    item: Methods
+    aggregate: Methods
+    nested: dict[bytes, Methods]
 
 
 class Routes:
@@ -101,6 +98,11 @@ class Routes:
         self._prefix = config.base_path.encode() + b"/"
         self._endpoints = {name.encode(): self._build(r) for name, r in engine.catalog.resources.items()}
         self._collections = {self._prefix + name: endpoints.collection for name, endpoints in self._endpoints.items()}
+        self._items = {
+            self._prefix + name: endpoints.item
+            for name, endpoints in self._endpoints.items()
+            if len(endpoints.resource.key) == 1
+        }
 
     def _build(self, resource: Resource) -> Endpoints:
         engine, config, envelope = self._engine, self._config, self._envelope
@@ -111,14 +113,18 @@ class Routes:
         observe = self._observations.request
         acts: dict[str, Handler] = {"GET": lists.list, "POST": items.create}
         collection = {m: (acts[m], observe(m, base)) for m in collection_methods(resource)}
-        by_method = {m: observe(m, f"{base}/{{key}}") for m in item_methods(resource)}
-        aggregate: dict[str, tuple[Handler, Series]] = {"GET": (aggregates.list, observe("GET", f"{base}/aggregate"))}
-        nested: dict[bytes, tuple[Lists, Items | None, str]] = {}
+        acts = {"GET": items.get, "PATCH": items.update, "PUT": items.replace, "DELETE": items.delete}
+        item = {m: (acts[m], observe(m, f"{base}/{{key}}")) for m in item_methods(resource)}
+        aggregate: Methods = {"GET": (aggregates.list, observe("GET", f"{base}/aggregate"))}
+        nested: dict[bytes, Methods] = {}
         for name, child, creates in nested_lists(engine.catalog, resource):
+            path = f"{base}/{{key}}/{name}"
             below = Lists(engine, config, envelope, child, (resource, name))
-            makers = Items(engine, config, envelope, child) if creates else None
-            nested[name.encode()] = (below, makers, name)
-        return Endpoints(resource, lists, items, aggregates, nested, collection, aggregate, by_method)
+            nested[name.encode()] = {"GET": (below.list, observe("GET", path))}
+            if creates:
+                makers = Items(engine, config, envelope, child, (resource, name))
+                nested[name.encode()]["POST"] = (makers.create_below, observe("POST", path))
+        return Endpoints(resource, collection, item, aggregate, nested)
 
     def find(self, request: Request) -> tuple[Handler, Series] | None:
         """The endpoint of a request; `None` when the path is not under the base path.
@@ -130,6 +136,11 @@ class Routes:
         methods = self._collections.get(path)
         if methods is not None:
             return _method(request, methods)
+        cut = path.rfind(b"/")
+        item = self._items.get(path[:cut])
+        if item is not None and (key := path[cut + 1 :]).isalnum() and key != AGGREGATE:
+            request.key = [key.decode("ascii")]
+            return _method(request, item)
         if not path.startswith(self._prefix):
             return None
         segments = path[len(self._prefix) :].split(b"/")
@@ -140,10 +151,10 @@ class Routes:
             return _method(request, endpoints.collection)
         if segments[1] == AGGREGATE and len(segments) == 2:
             return _method(request, endpoints.aggregate)
-        key = _key(endpoints.resource, segments[1])
+        request.key = _key(endpoints.resource, segments[1])
         if len(segments) == 2:
-            return self._item(request, endpoints, key)
-        return self._below(request, endpoints, key, segments[2])
+            return _method(request, endpoints.item)
+        return self._below(request, endpoints, segments[2])
 
     def missing(self, request: Request) -> Problem:
         """The refusal of a path that nobody serves, with a hint of what there is."""
@@ -155,47 +166,25 @@ class Routes:
                 hint = perhaps(first, [name.decode() for name in self._endpoints], noun="resource")
         return Problem("NOT_FOUND", f"Nothing is at {path.decode('ascii', 'replace')[:200]}.", hint=hint)
 
-    def _item(self, request: Request, endpoints: Endpoints, key: list[str]) -> tuple[Handler, Series]:
-        method = "GET" if request.method == "HEAD" else request.method
-        series = endpoints.item_methods.get(method)
-        if series is None:
-            raise _not_allowed(request, endpoints.item_methods)
-        items = endpoints.items
-        if method == "GET":
-            return lambda request: items.get(request, key), series
-        act = {"PATCH": items.update, "PUT": items.replace, "DELETE": items.delete}[method]
-        return lambda request: act(request, key), series
-
-    def _below(
-        self, request: Request, endpoints: Endpoints, key: list[str], relation: bytes
-    ) -> tuple[Handler, Series]:
+    def _below(self, request: Request, endpoints: Endpoints, relation: bytes) -> tuple[Handler, Series]:
         found = endpoints.nested.get(relation) or endpoints.nested.get(decoded(relation, "path").encode())
         if found is None:
             name = decoded(relation, "path")[:80]
             ways = [way.decode() for way in endpoints.nested]
             hint = perhaps(name, ways, noun="relation")
             raise Problem("NOT_FOUND", f"{endpoints.resource.name} has no list {name!r}.", hint=hint)
-        lists, items, name = found
-        path = f"{self._config.base_path}/{endpoints.resource.name}/{{key}}/{name}"
-        if request.method in ("GET", "HEAD"):
-            return lambda request: lists.list(request, key), self._observations.request("GET", path)
-        if request.method == "POST" and items is not None:
-            parent = endpoints.resource
-            series = self._observations.request("POST", path)
-            return lambda request: items.create_below(request, key, parent, name), series
-        raise _not_allowed(request, ["GET", "POST"] if items is not None else ["GET"])
+        return _method(request, found)
 
 
-def _method(request: Request, methods: dict[str, tuple[Handler, Series]]) -> tuple[Handler, Series]:
+def _method(request: Request, methods: Methods) -> tuple[Handler, Series]:
     found = methods.get(request.method) or (methods.get("GET") if request.method == "HEAD" else None)
     if found is None:
         raise _not_allowed(request, methods)
     return found
 
 
-def _not_allowed(request: Request, methods: dict[str, object] | dict[str, Series] | list[str] | object) -> Problem:
-    names = sorted(methods)  # type: ignore[call-overload, reportUnknownVariableType]
-    allow = ", ".join([*names, *(["HEAD"] if "GET" in names else [])])  # type: ignore[reportUnknownVariableType]
+def _not_allowed(request: Request, methods: Methods) -> Problem:
+    allow = ", ".join([*sorted(methods), *(["HEAD"] if "GET" in methods else [])])
     detail = f"{request.method[:20]} is not allowed here."
     return Problem("METHOD_NOT_ALLOWED", detail, hint=f"Allowed: {allow}.", headers=(("allow", allow),))
 

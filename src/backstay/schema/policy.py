@@ -22,6 +22,7 @@ ME_PREFIX = "me_"
 
 #: What of a principal decides which flags hold: (signed in, roles that some rule names).
 Standing = tuple[bool, frozenset[str]]
+NO_STANDING: Standing = (False, frozenset())
 
 
 class Flag(sa.ColumnElement[bool]):

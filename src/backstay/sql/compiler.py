@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from ..context import Principal
-from ..query.ir import Op
+from ..query.ir import KeysetPage, Op
 from ..query.plan import (
     AggregatePlan,
     DeletePlan,
@@ -25,6 +25,7 @@ from ..schema.kinds import facts_of, kind_of
 from ..schema.model import Column, Table
 from ..schema.policy import ME_PREFIX
 from .dialect import Dialect
+from .keysets import build_keyset_list
 from .reads import build_aggregate, build_item, build_list
 from .scope import Scope
 from .statement import Binder, Output, Reader, Statement
@@ -50,7 +51,7 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
         readers=tuple(_reader(scope, i, slot) for i, slot in enumerate(plan.slots)),
         binders=None if identity else binders,
         guarded=Output.ALLOWED in outputs,
-        many=action == "list" and Output.TOTAL not in outputs,
+        many=Output.KEYS in outputs,
     )
 
 
@@ -79,7 +80,10 @@ class _Clock:
 def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]]]:
     match plan:
         case SelectPlan():
-            return ("item", build_item(scope, plan)) if plan.key else ("list", build_list(scope, plan))
+            if plan.key:
+                return "item", build_item(scope, plan)
+            keyset = isinstance(plan.page, KeysetPage)
+            return "list", build_keyset_list(scope, plan) if keyset else build_list(scope, plan)
         case AggregatePlan():
             return "aggregate", build_aggregate(scope, plan)
         case InsertPlan():

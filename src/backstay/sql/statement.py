@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from ..context import Principal
+from ..observe import Series
 from ..query.plan import Slot
 
 #: Makes one driver parameter from the values of a query and its principal.
@@ -22,6 +23,7 @@ class Output(Enum):
     DATA = "data"
     TOTAL = "total"
     COUNT = "count"
+    MORE = "more"
     KEYS = "keys"
     PARENT = "parent"
     VERSION = "version"
@@ -40,6 +42,7 @@ class Statement:
         slots: what each slot is, for messages.
         binders: one for each parameter; `None` when the parameters are exactly the slots in order.
         many: it returns a row for each object; otherwise one row, or none.
+        series: where its runs are counted; shared by the statements of a resource's action.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
     """
 
@@ -52,12 +55,13 @@ class Statement:
     binders: tuple[Binder, ...] | None
     guarded: bool = False
     many: bool = False
+    series: Series = field(default_factory=Series)
 
-    def parameters(self, values: Sequence[Any], principal: Principal) -> tuple[Any, ...]:
+    def parameters(self, values: Sequence[Any], principal: Principal) -> Sequence[Any]:
         """The driver's parameters."""
         if self.binders is None:
-            return tuple(values)
-        return tuple([bind(values, principal) for bind in self.binders])
+            return values
+        return [bind(values, principal) for bind in self.binders]
 
     def position(self, output: Output) -> int:
         """The index of an output column."""
