@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from ..config import Config
 from ..query.ir import Op
@@ -59,10 +58,10 @@ _GROUP_VALUES: dict[Kind, str] = {
 }
 
 
-def query(name: str, description: str, schema: Json, **more: Any) -> Json:
+def query(name: str, description: str, schema: Json) -> Json:
     """One query parameter; an array is comma-separated."""
     comma: Json = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
-    return {"name": name, "in": "query", "description": description, "schema": schema, **comma, **more}
+    return {"name": name, "in": "query", "description": description, "schema": schema, **comma}
 
 
 def addressable(name: str) -> bool:
@@ -276,7 +275,7 @@ def pages(config: Config, components: Components, *, keyset: bool) -> Iterator[J
             "last answer, with the same `sort`."
         )
         cursor = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
-        yield components.add("parameters", "cursor", query("cursor", text, cursor, example=""))
+        yield components.add("parameters", "cursor", query("cursor", text, cursor))
         count = query("count", "Whether `meta` has the total.", {"type": "boolean", "default": True})
         yield components.add("parameters", "count", count)
 
@@ -296,6 +295,6 @@ def aggregates(catalog: Catalog, resource: Resource) -> Iterator[Json]:
     )
     items = {"type": "string", "pattern": f"^{_ALIAS}({'|'.join(calls)})$"}
     measures = {"type": "array", "items": items, "uniqueItems": True}
-    yield query("select", text, measures, example=["count"])
+    yield query("select", text, measures)
     text = "Names of this answer (groups and measures) to sort by, comma-separated; `-` for descending order."
     yield query("sort", text, {"type": "array", "items": {"type": "string", "pattern": r"^-?[A-Za-z_][\w.]*$"}})

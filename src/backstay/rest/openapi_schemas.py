@@ -27,7 +27,6 @@ WIRE_TIME = r"^[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}$"
 BASE64 = r"^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-][AQgw](==)?|[A-Za-z0-9+/_-]{2}[AEIMQUYcgkosw048]=?)?$"
 DECIMAL = r"^[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9])?$"
 FLOAT_MAX = 1.7976931348623157e308
-JSON_INTEGER_MAX = 2**53 - 1
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 _FORMATS: Mapping[Kind, Json] = {
@@ -232,9 +231,8 @@ def json_value(components: Components) -> Json:
     """Any JSON without NUL, which no database can hold."""
     here = {"$ref": "#/components/schemas/JsonValue"}
     text = {"type": "string", "pattern": NO_NUL}
-    number = {"type": "number", "minimum": -JSON_INTEGER_MAX, "maximum": JSON_INTEGER_MAX}
     members = {"type": "object", "propertyNames": {"pattern": NO_NUL}, "additionalProperties": here}
-    kinds = [{"type": ["null", "boolean"]}, number, text, {"type": "array", "items": here}, members]
+    kinds = [{"type": ["null", "boolean", "number"]}, text, {"type": "array", "items": here}, members]
     return components.add("schemas", "JsonValue", {"description": "Any JSON value.", "anyOf": kinds})
 
 
