@@ -259,7 +259,8 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
     docs = Docs(app.name)
     assets = observations.request("GET", "/docs/assets")
     fixed[b"/docs"] = {"GET": (docs.page, observations.request("GET", "/docs"))}
-    routes = Routes(engine, config, observations, fixed, success_flag=success_flag)
+    literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
+    routes = Routes(engine, config, observations, fixed, custom=literal, success_flag=success_flag)
 
     def route(request: Request) -> tuple[Handler, Series] | None:
         found = routes.find(request)
