@@ -27,7 +27,7 @@ PATHS_MAX = 40
 _PLAIN = re.compile(r"[^\s,.()\[\]=\"]+\Z")
 _LIST_SYNTAX = re.compile(r"[,\"]|\A\s|\s\Z|\A\Z")
 _TEXT_LIST = (
-    r'^\s*("([^"\\\u0000]|\\[^\u0000])*"\s*|[^,"\u0000]*)(,\s*("([^"\\\u0000]|\\[^\u0000])*"\s*|[^,"\u0000]*))*$'
+    r'^\s*("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*)(,\s*("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*))*$'
 )
 _ALIAS = r"([A-Za-z_][A-Za-z0-9_]{0,62}:)?"
 
@@ -46,8 +46,8 @@ _MEANINGS: dict[Op, str] = {
 }
 #: Plain values inside `or=(…)` that need no quotes, by kind.
 _GROUP_VALUES: dict[Kind, str] = {
-    Kind.TEXT: r'([^,()"\u0000]*|"([^"\\\u0000]|\\[^\u0000])*")',
-    Kind.ANY: r'([^,()"\u0000]*|"([^"\\\u0000]|\\[^\u0000])*")',
+    Kind.TEXT: r'([^,()"\u0000]*|"([^"\\\u0000]|\\[^\u0000\n])*")',
+    Kind.ANY: r'([^,()"\u0000]*|"([^"\\\u0000]|\\[^\u0000\n])*")',
     Kind.BOOLEAN: r"(true|false)",
     Kind.FLOAT: r"-?[0-9]{1,12}(\.[0-9]{1,6})?",
     Kind.NUMERIC: r"-?[0-9]{1,12}(\.[0-9]{1,6})?",
