@@ -209,6 +209,7 @@ class Backstay:
             version=self.version,
             description=self.description,
             custom=custom,
+            success_flag=self._envelope == "success",
         )
 
     def routes(self) -> list[Route]:

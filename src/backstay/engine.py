@@ -215,7 +215,8 @@ class Engine:
                 errors.append(FieldError(column.name, "not_found", "refers to a row that does not exist."))
         if not errors:
             return Problem("STILL_REFERENCED", f"Other rows refer to this row of {resource.name}.")
-        return ValidationError(errors)
+        hint = "Create the row that is referred to first, or refer to another."
+        return Problem("CONFLICT", f"{errors[0].field}: {errors[0].message}", errors=errors, hint=hint)
 
     async def _parent_exists(self, column: Column, value: Any, context: Context) -> bool:
         """Whether the principal can see the row that a reference names."""
