@@ -191,7 +191,7 @@ class SqliteDialect:
         if op is Op.LIKE:
             return left.op("GLOB")(value)
         if op is Op.ILIKE:
-            return left.op("LIKE")(value).op("ESCAPE")(sa.literal_column("'\\'"))
+            return sa.type_coerce(left, sa.Text()).like(value, escape="\\")
         if column.kind is Kind.JSON:
             return getattr(sa.func, JSON_CONTAINS)(left, value) == sa.literal_column("1")
         return sa.func.instr(left, value) > sa.literal_column("0")
