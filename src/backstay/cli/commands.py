@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .db import db_app
+
 cli = typer.Typer(
     name="backstay",
     help="Declare models and rules; get a production backend.",
@@ -15,6 +17,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+cli.add_typer(db_app)
 
 Target = Annotated[
     str, typer.Argument(help="module:app, a Python file, or a database URL. Default: app.py or main.py here.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..errors import OperatorError
-from .target import load_app
+from .target import Loaded, load_target
 
 if TYPE_CHECKING:
     from ..app import Backstay
@@ -39,10 +39,11 @@ def serve_target(target: str, *, workers: int | None = None, dev: bool = False, 
     elif config.workers > 1 and not child:
         _supervise_workers(config.workers)
     else:
-        app = load_app(target, database=settings.pop("database", None))
+        loaded = load_target(target, database=settings.pop("database", None))
+        app = loaded.app
         app.configure(workers=workers, dev=dev or None, **settings)
         if app.config.dev:
-            _prepare_dev(app)
+            _prepare_dev(loaded)
         run(app, shared_port=child == "worker", quiet=child == "worker")
 
 
@@ -82,7 +83,7 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
     gc.collect()
     gc.freeze()
     server = Server(
-        app,
+        runtime.frame,
         address=config.host,
         port=config.port,
         interface=Interfaces.ASGINL,
@@ -125,11 +126,22 @@ def _announce(app: Backstay) -> None:
     sys.stderr.flush()
 
 
-def _prepare_dev(app: Backstay) -> None:
-    """What development gives for free: a secret for this run, and the safe migrations."""
+def _prepare_dev(loaded: Loaded) -> None:
+    """What development gives for free: a secret for this run, and the safe migrations, each with a line."""
+    app = loaded.app
     if not app.config.secret:
         app.configure(secret=secrets.token_urlsafe(32))
         sys.stderr.write("  no BACKSTAY_SECRET: made one for this run\n")
+    if loaded.folder is None:
+        return
+    from ..db.migrate import Project, prepare_dev
+
+    done = prepare_dev(Project(app.config.database_url, app.schema.metadata, loaded.folder / "migrations"))
+    for operation in done.applied:
+        sys.stderr.write(f"  migrated: {operation.text}\n")
+    for operation in done.refused:
+        why = f" ({operation.why})" if operation.why else ""
+        sys.stderr.write(f"  NOT migrated: {operation.text}{why}: run backstay db new, then backstay db migrate\n")
 
 
 def _supervise_workers(workers: int) -> None:

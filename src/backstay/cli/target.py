@@ -5,15 +5,27 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from ..app import Backstay
 from ..config import Config
+from ..db.apsw_dialect import create_sync_engine
 from ..errors import OperatorError, perhaps
+from ..schema.policy import public
+from ..schema.reflect import reflect
 
 DEFAULTS = ("app.py", "main.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An app and the folder of its file; None for an existing database."""
+
+    app: Backstay
+    folder: Path | None
 
 
 def load_app(target: str = "", *, database: str | None = None) -> Backstay:
@@ -22,53 +34,106 @@ def load_app(target: str = "", *, database: str | None = None) -> Backstay:
     Raises:
         OperatorError: no such file or module, a file that does not run, no app in it, or several.
     """
+    return load_target(target, database=database).app
+
+
+def load_target(target: str = "", *, database: str | None = None) -> Loaded:
+    """The app that a target names, and where it is."""
     if "://" in target:
-        raise OperatorError("existing databases come with reflection")
+        return Loaded(existing_database(database or target), None)
     if not target:
         target = next((name for name in DEFAULTS if Path(name).is_file()), "")
         if not target:
             raise OperatorError(f"No {' or '.join(DEFAULTS)} here: name a file, module:app or a database URL.")
-    path, _, variable = target.partition(":")
-    module = _from_file(Path(path)) if path.endswith(".py") else _from_module(path)
-    app = _pick(module, variable, target)
+    name, _, variable = target.partition(":")
+    module = _from_file(Path(name)) if name.endswith(".py") else _from_module(name)
+    app = _pick(module, variable, name)
     if database:
         app.configure(database_url=database)
+    return Loaded(app, Path(module.__file__ or ".").resolve().parent)
+
+
+def existing_database(url: str) -> Backstay:
+    """An app that shows everybody every table of an existing database, and lets nobody write."""
+    if not url.startswith("sqlite:"):
+        raise OperatorError(f"Only SQLite databases can be served yet: write sqlite:///file.db, not {url!r}.")
+    engine = create_sync_engine(url)
+    path = Path(engine.url.database or "")
+    if not path.is_file():
+        raise OperatorError(f"There is no database file {path}.")
+    schema = reflect(engine)
+    engine.dispose()
+    if not schema.tables:
+        raise OperatorError(f"{path} has no tables to serve. {' '.join(schema.notes)}".rstrip())
+    app = Backstay(path.stem, config=Config.from_environment(database_url=url), schema=schema)
+    for name in schema.tables:
+        app.resource(name, read=public)
     return app
 
 
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise OperatorError(f"There is no file {path}.")
-    sys.path.insert(0, str(path.parent.resolve()))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    path = path.resolve()
+    name = path.stem
+    if name in sys.stdlib_module_names or getattr(sys.modules.get(name), "__file__", str(path)) != str(path):
+        name = f"backstay_target_{name}"
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise OperatorError(f"{path}:{error.lineno}: {error.msg}.") from None
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _mishap(error, path.parent) from error
     return module
 
 
 def _from_module(name: str) -> ModuleType:
-    sys.path.insert(0, str(Path.cwd()))
+    here = Path.cwd()
+    sys.path.insert(0, str(here))
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise OperatorError(
-            f"There is no module {error.name!r}: name a file, module:app or a database URL."
-        ) from None
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name == name or name.startswith(f"{error.name}.")):
+            hint = "name a file, module:app or a database URL"
+            raise OperatorError(f"There is no module {error.name!r}: {hint}.") from None
+        raise _mishap(error, here) from error
+
+
+def _mishap(error: BaseException, folder: Path) -> OperatorError:
+    """One line for whatever a program's own file raised, with the place in the program."""
+    if isinstance(error, OperatorError):
+        return error
+    if isinstance(error, SyntaxError):
+        return OperatorError(f"{_short(error.filename or '?', folder)}:{error.lineno}: {error.msg}.")
+    said = " ".join(str(error).split())[:300].rstrip(".")
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if Path(f.filename).is_relative_to(folder) and "site-packages" not in f.filename]
+    if not own:
+        return OperatorError(f"{text}.")
+    return OperatorError(f"{_short(own[-1].filename, folder)}:{own[-1].lineno}: {text}.")
+
+
+def _short(filename: str, folder: Path) -> str:
+    path = Path(filename)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else filename
 
 
 def _pick(module: ModuleType, variable: str, target: str) -> Backstay:
-    found: dict[str, Any] = {n: v for n, v in vars(module).items() if isinstance(v, Backstay)}
-    name = variable or ("app" if "app" in found else next(iter(found), ""))
-    if name not in found:
-        hint = perhaps(variable, found, noun="app") if variable else "Assign one: app = Backstay(...)."
-        raise OperatorError(f"{target} has no Backstay app. {hint}")
-    return found[name]
-
-
-__all__ = ["Config", "load_app"]
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Backstay)}
+    if variable:
+        if variable not in found:
+            hint = perhaps(variable, found, noun="app") or "Assign one: app = Backstay(...)."
+            raise OperatorError(f"{target} has no Backstay app {variable!r}. {hint}")
+        return found[variable]
+    if not found:
+        raise OperatorError(f"{target} has no Backstay app. Assign one: app = Backstay(...).")
+    if "app" not in found and len({id(app) for app in found.values()}) > 1:
+        names = ", ".join(sorted(found))
+        raise OperatorError(f"{target} has several apps ({names}): write {target}:{min(found)}.")
+    return found["app"] if "app" in found else next(iter(found.values()))

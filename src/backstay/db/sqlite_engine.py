@@ -104,6 +104,9 @@ class SqliteDatabase:
             raise translated(error) from error
         elapsed = time.perf_counter() - started
         context.database_s += elapsed
+        tally = statement.tally
+        tally.count += 1
+        tally.seconds += elapsed
         if elapsed > self._inline_s and self._budget.calls <= 1:
             self._remember(statement)  # one long step, such as count(*), that no handler sees
         return rows
@@ -126,7 +129,7 @@ class SqliteDatabase:
             raise translated(error) from error
         finally:
             self._running -= 1
-            context.database_s += time.perf_counter() - started
+            _count(statement, context, time.perf_counter() - started)
 
     def _read_in_thread(self, statement: Statement, parameters: Row, deadline: float) -> list[Row]:
         if time.monotonic() > deadline:
@@ -156,7 +159,7 @@ class SqliteDatabase:
         try:
             return await self._writer.submit(statement, parameters, context.deadline)
         finally:
-            context.database_s += time.perf_counter() - started
+            _count(statement, context, time.perf_counter() - started)
 
     def ping(self) -> None:
         """Raise when the file does not answer."""
@@ -178,3 +181,9 @@ class SqliteDatabase:
         self._threads.shutdown(wait=True)
         for connection in (self._reader, *self._opened):
             connection.close()
+
+
+def _count(statement: Statement, context: Context, elapsed: float) -> None:
+    context.database_s += elapsed
+    statement.tally.count += 1
+    statement.tally.seconds += elapsed

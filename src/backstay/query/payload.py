@@ -6,14 +6,15 @@ because pydantic schemas are dear to build.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, NotRequired, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
 from pydantic import ValidationError as PydanticError
 from typing_extensions import TypedDict
 
@@ -38,14 +39,41 @@ def _finite(value: Decimal) -> Decimal:
     return value
 
 
+def _instant_text(value: Any) -> Any:
+    """Only ISO 8601 text: pydantic would also read "5" as seconds."""
+    if isinstance(value, str) and not _INSTANT.match(value):
+        raise ValueError("expected an ISO 8601 datetime such as 2026-11-21T01:34:00Z")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    """UTC; a value without a zone is read as UTC."""
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+def _without_offset(value: time) -> time:
+    if value.tzinfo is not None:
+        raise ValueError("must have no offset")
+    return value
+
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 Scalar = bool | int | float | str
 
 _TYPES: Mapping[Kind, Any] = {
     Kind.FLOAT: Annotated[float, Field(allow_inf_nan=False)],
     Kind.BOOLEAN: bool,
-    Kind.DATETIME: Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-time"})],
+    Kind.DATETIME: Annotated[
+        datetime,
+        BeforeValidator(_instant_text),
+        AfterValidator(_in_utc),
+        WithJsonSchema({"type": "string", "format": "date-time"}),
+    ],
     Kind.DATE: date,
-    Kind.TIME: time,
+    Kind.TIME: Annotated[time, AfterValidator(_without_offset)],
     Kind.UUID: UUID,
     Kind.BYTES: Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64"})],
     Kind.JSON: JsonValue,

@@ -19,7 +19,7 @@ import orjson
 
 from ..schema.model import Column, Kind
 
-LIST_ITEMS_MAX = 200
+LIST_ITEMS_MAX = 100
 # Possessive quantifiers: text is the caller's, and a pattern that steps back takes quadratic time or worse.
 _INTEGER = re.compile(r"[+-]?\d{1,40}\Z", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d{1,4})?\Z", re.ASCII)

@@ -163,7 +163,7 @@ def parse_aggregate(resource: str, pairs: Pairs, config: Config) -> Parsed:
     groups = tuple(tuple(name.split(".")) for name in names(found.words.get("group")))
     measures = tuple(_measure(text) for text in _split_calls(found.words.get("select", "")))
     if not groups and not measures:
-        raise invalid("select", "required", "name measures or groups.", hint="Try select=count.")
+        measures = (Measure(Function.COUNT),)
     limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
     number = bounded(found.words.get("page"), "page", 1, PAGE_MAX)
     raw: list[object] = [*found.raw, (number - 1) * limit]

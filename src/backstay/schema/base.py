@@ -49,7 +49,8 @@ class UtcDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """SQLite stores ISO 8601 text with offset."""
         if dialect.name == "sqlite":
-            return dialect.type_descriptor(sqlite.DATETIME(storage_format=_ISO_STORAGE, regexp=_ISO_PATTERN))
+            stored = sqlite.DATETIME(timezone=True, storage_format=_ISO_STORAGE, regexp=_ISO_PATTERN)
+            return dialect.type_descriptor(stored)
         return dialect.type_descriptor(sa.DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:

@@ -7,6 +7,7 @@ and written out with its declared scale.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
@@ -74,7 +75,10 @@ def _time_text(value: time) -> str:
 
 
 def _dumps(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits, which JSON has and orjson has not
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class _Compiler(SQLiteCompiler):
@@ -191,7 +195,7 @@ class SqliteDialect:
         if op is Op.LIKE:
             return left.op("GLOB")(value)
         if op is Op.ILIKE:
-            return sa.type_coerce(left, sa.Text()).like(value, escape="\\")
+            return left.like(value, escape="\\")
         if column.kind is Kind.JSON:
             return getattr(sa.func, JSON_CONTAINS)(left, value) == sa.literal_column("1")
         return sa.func.instr(left, value) > sa.literal_column("0")
