@@ -142,7 +142,7 @@ LIST_WORDS = {
 }
 AGGREGATE_WORDS = {
     "select": ["count", "max(pages),count", "t:sum(weight)"],
-    "group": ["title", "shelf.label", "count"],
+    "group": ["title", "shelf.label", "pages"],
     "page": ["1", "2"],
     "limit": ["3", "7"],
     # In an aggregate these words are fields like any other.
