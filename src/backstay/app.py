@@ -22,7 +22,7 @@ from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
 from .rest.openapi import document
-from .rest.routes import Route, Routes, route_table
+from .rest.routes import Methods, Route, Routes, route_table
 from .schema.declare import schema_of
 from .schema.model import Schema
 from .schema.policy import Policy, nobody, public
@@ -119,7 +119,7 @@ class Backstay:
             hidden: columns that no front end shows, accepts, filters or sorts by.
             cache: seconds that a shared cache may keep public answers.
         """
-        names = key if isinstance(key, (tuple, list)) else (() if key is None else (key,))
+        names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
             read=_or(read, nobody),
             create=_or(create, _or(write, nobody)),
@@ -209,6 +209,7 @@ class Backstay:
             version=self.version,
             description=self.description,
             custom=custom,
+            success_flag=self._envelope == "success",
         )
 
     def routes(self) -> list[Route]:
@@ -239,14 +240,10 @@ class Backstay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         runtime = self._runtime or self.start()
-        if scope["type"] == "http":
-            await runtime.frame(scope, receive, send)
-        elif scope["type"] == "lifespan":
+        if scope["type"] == "lifespan":
             await _lifespan(self, receive, send)
-        elif self._custom is not None:
-            await self._custom(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1000})
+            await runtime.frame(scope, receive, send)
 
 
 def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) -> Runtime:
@@ -257,24 +254,24 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
     database = SqliteDatabase(config, read_only=read_only)
     observations = Observations()
     engine = Engine(catalog, SqliteDialect(), database, config, observations)
-    routes = Routes(engine, config, observations, success_flag=success_flag)
     health = Health({"database": database.ping})
     log = Log(config.log_format, config.log_level)
     fixed = _fixed_routes(app, health, Metrics(observations, engine, database), observations)
     docs = Docs(app.name)
     assets = observations.request("GET", "/docs/assets")
-    fixed[b"/docs"] = (docs.page, observations.request("GET", "/docs"))
+    fixed[b"/docs"] = {"GET": (docs.page, observations.request("GET", "/docs"))}
+    literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
+    routes = Routes(engine, config, observations, fixed, custom=literal, success_flag=success_flag)
 
     def route(request: Request) -> tuple[Handler, Series] | None:
-        found = fixed.get(request.path)
-        if found is not None and request.method in ("GET", "HEAD"):
+        found = routes.find(request)
+        if found is not None:
             return found
         if request.path.startswith(docs.prefix):
             return docs.asset, assets
-        generated = routes.find(request)
-        if generated is None and custom is None:
+        if custom is None:
             raise routes.missing(request)
-        return generated
+        return None
 
     tokens = Tokens(config.secret)
     frame = Frame(
@@ -292,7 +289,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
 
 def _fixed_routes(
     app: Backstay, health: Health, metrics: Metrics, observations: Observations
-) -> dict[bytes, tuple[Handler, Series]]:
+) -> dict[bytes, Methods]:
     cached: list[bytes] = []
 
     def contract(request: Request) -> Response:
@@ -306,7 +303,7 @@ def _fixed_routes(
         b"/metrics": metrics.scrape,
         b"/openapi.json": contract,
     }
-    return {path: (handler, observations.request("GET", path.decode())) for path, handler in table.items()}
+    return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
 
 
 def _may_write(policy: Policy) -> bool:

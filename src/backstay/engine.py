@@ -72,8 +72,8 @@ class Engine:
 
     def _compile(self, query: Query, standing: Standing) -> Statement:
         statement = compile_plan(self._planner.plan(query, standing), self._dialect)
-        series = self._observations.statement(statement.resource, statement.action)
-        return replace(statement, series=series)
+        tally = self._observations.statement(statement.resource, statement.action)
+        return replace(statement, tally=tally)
 
     def cached_statements(self) -> tuple[int, int, int]:
         """(hits, misses, size) of the statement cache."""
@@ -104,18 +104,7 @@ class Engine:
 
     def read(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """The statement's rows, at once when it is quick, else awaitable."""
-        before = context.database_s
-        found = self._database_read(statement, statement.parameters(values, context.principal), context)
-        if type(found) is list:
-            statement.series.add(context.database_s - before)
-            return found
-        return self._observed(statement, found, context, before)  # type: ignore[arg-type]
-
-    async def _observed(self, statement: Statement, found: Awaitable[Any], context: Context, before: float) -> Any:
-        try:
-            return await found
-        finally:
-            statement.series.add(context.database_s - before)
+        return self._database_read(statement, statement.parameters(values, context.principal), context)
 
     async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
         """Create a row from validated fields; returns the statement and its row."""
@@ -176,9 +165,7 @@ class Engine:
     ) -> Row | None:
         parameters = statement.parameters(values, context.principal)
         try:
-            return await self._observed(
-                statement, self.database.write(statement, parameters, context), context, context.database_s
-            )
+            return await self.database.write(statement, parameters, context)
         except RefusedError:
             anonymous = context.principal.is_anonymous
             action = f"{statement.action} this row of"
@@ -228,7 +215,8 @@ class Engine:
                 errors.append(FieldError(column.name, "not_found", "refers to a row that does not exist."))
         if not errors:
             return Problem("STILL_REFERENCED", f"Other rows refer to this row of {resource.name}.")
-        return ValidationError(errors)
+        hint = "Create the row that is referred to first, or refer to another."
+        return Problem("CONFLICT", f"{errors[0].field}: {errors[0].message}", errors=errors, hint=hint)
 
     async def _parent_exists(self, column: Column, value: Any, context: Context) -> bool:
         """Whether the principal can see the row that a reference names."""

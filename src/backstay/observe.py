@@ -25,7 +25,7 @@ _COLORS = {"debug": "\x1b[2m", "info": "", "warning": "\x1b[33m", "error": "\x1b
 
 
 class Series:
-    """Counts and a latency histogram of one route or one kind of statement."""
+    """Counts and a latency histogram of one route."""
 
     __slots__ = ("buckets", "count", "outcomes", "seconds")
 
@@ -43,12 +43,22 @@ class Series:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
 
+class Tally:
+    """How many, and how long altogether."""
+
+    __slots__ = ("count", "seconds")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+
+
 class Observations:
     """All series of one process. The label sets are bounded by the catalog, never by callers."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str], Series] = {}
-        self.statements: dict[tuple[str, str], Series] = {}
+        self.statements: dict[tuple[str, str], Tally] = {}
         self.in_flight = 0
         self.started = datetime.now(UTC)
 
@@ -56,12 +66,9 @@ class Observations:
         """The series of a route template."""
         return self.requests.setdefault((method, route), Series())
 
-    def statement(self, resource: str, action: str) -> Series:
-        """The series of a resource's statements."""
-        series = self.statements.get((resource, action))
-        if series is None:
-            series = self.statements[resource, action] = Series()
-        return series
+    def statement(self, resource: str, action: str) -> Tally:
+        """The tally of a resource's statements."""
+        return self.statements.setdefault((resource, action), Tally())
 
 
 #: (Unix time, method, path, status, seconds, database seconds, statements, bytes, principal, request id):

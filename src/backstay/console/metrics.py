@@ -51,14 +51,17 @@ class Metrics:
         yield seconds
 
     def _statements(self) -> Iterator[Any]:
-        from prometheus_client.core import HistogramMetricFamily
+        from prometheus_client.core import CounterMetricFamily
 
-        seconds = HistogramMetricFamily(
-            "backstay_statement_seconds", "Time in the database, waiting included.", labels=["resource", "action"]
+        labels = ["resource", "action"]
+        count = CounterMetricFamily("backstay_statements", "Statements run.", labels=labels)
+        seconds = CounterMetricFamily(
+            "backstay_statement_seconds", "Time in the database, waiting included.", labels=labels
         )
-        for (resource, action), series in self._observations.statements.items():
-            if series.count:
-                seconds.add_metric([resource, action], _buckets(series), series.seconds)
+        for (resource, action), tally in self._observations.statements.items():
+            count.add_metric([resource, action], tally.count)
+            seconds.add_metric([resource, action], tally.seconds)
+        yield count
         yield seconds
 
     def _gauges(self) -> Iterator[Any]:

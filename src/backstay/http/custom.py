@@ -26,9 +26,11 @@ class CustomEndpoints:
         from starlette.exceptions import HTTPException
 
         self.app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None)
+        self._literal: set[tuple[str, bytes]] = set()
         self.app.add_exception_handler(Problem, _answer)
         self.app.add_exception_handler(RequestValidationError, _answer_invalid)
         self.app.add_exception_handler(HTTPException, _answer_http)
+        self.app.add_exception_handler(Exception, _answer_failure)
 
     def add(self, method: str, path: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """A decorator that serves a function at a path; a parameter of type `Context` is the request's."""
@@ -36,9 +38,15 @@ class CustomEndpoints:
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             _inject_context(function)
             self.app.add_api_route(path, function, methods=[method], **options)
+            if "{" not in path:
+                self._literal.add((method, path.encode()))
             return function
 
         return register
+
+    def literal_paths(self) -> frozenset[tuple[str, bytes]]:
+        """(method, path) of the endpoints without path parameters."""
+        return frozenset(self._literal)
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's description of the endpoints."""
@@ -53,8 +61,11 @@ def _inject_context(function: Callable[..., Any]) -> None:
     """Give parameters of type Context the request's, by FastAPI's own means."""
     from fastapi import Depends, Request
 
-    def current(request: Request) -> Context:
+    def current(request: Any) -> Context:
         return request.scope[CONTEXT_KEY]
+
+    # FastAPI reads annotations at run time, where this module's own are text.
+    current.__annotations__ = {"request": Request, "return": Context}
 
     signature = inspect.signature(function)
     parameters = [
@@ -85,6 +96,11 @@ async def _answer_invalid(request: Any, error: Any) -> Any:
 
 async def _answer_http(request: Any, error: Any) -> Any:
     code = _CODES.get(error.status_code, "VALIDATION_ERROR" if error.status_code < 500 else "INTERNAL")
-    problem = Problem(code, str(error.detail), headers=(error.headers or {}).items())
+    problem = Problem(code, str(error.detail), headers=tuple(dict[str, str](error.headers or {}).items()))
     problem.status = error.status_code
     return await _answer(request, problem)
+
+
+async def _answer_failure(request: Any, error: Exception) -> Any:
+    """The frame logs the cause; the caller gets the request id."""
+    return await _answer(request, Problem("INTERNAL"))

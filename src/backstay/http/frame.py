@@ -20,7 +20,7 @@ from ..context import ANONYMOUS, Context, Principal
 from ..errors import Problem, problem_body
 from ..observe import Log, Observations, Series
 from .custom import CONTEXT_KEY
-from .messages import PROBLEM_TYPE, Receive, Request, Response, Scope, Send
+from .messages import PROBLEM_TYPE, Header, Receive, Request, Response, Scope, Send
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 Authenticate = Callable[[bytes], Principal]
@@ -64,19 +64,21 @@ class Frame:
         self._unrouted = observations.request("*", "unmatched")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request."""
+        """Serve one HTTP request; other protocols are for the custom endpoints."""
+        if scope["type"] != "http":
+            return await self._other(scope, receive, send)
         started = time.monotonic()
         observations = self.observations
         observations.in_flight += 1
         context = Context("", ANONYMOUS, started + self._timeout_s)
         request = Request(scope, receive, context, self._config.body_bytes_max)
         given = request.headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.match(given):
-            context.request_id = given.decode("ascii")
-        else:
+        if given is None or not _REQUEST_ID.match(given):
             context.request_id = str(uuid7())
+        else:
+            context.request_id = given.decode("ascii")
         series = self._unrouted
-        response = _DISCONNECTED
+        response: Response = _DISCONNECTED
         try:
             try:
                 self._admit(request)
@@ -84,15 +86,19 @@ class Frame:
                 if found is None:
                     series = self._custom
                     response = await self._serve_custom(request, receive, send, started)
-                    return
+                    return None
                 handler, series = found
                 answer = handler(request)
-                response = answer if type(answer) is Response else await answer  # type: ignore[misc]
+                response = answer if isinstance(answer, Response) else await answer
             except Problem as problem:
                 response = self.problem(problem, request)
             except Exception as error:
                 response = self._failure(error, request)
-            await self._send(response, request, send, time.monotonic() - started)
+            headers = response.headers
+            headers += framed(response, context, time.monotonic() - started)
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            body = response.body if request.method != "HEAD" else b""
+            await send({"type": "http.response.body", "body": body})
         finally:
             observations.in_flight -= 1
             seconds = time.monotonic() - started
@@ -127,25 +133,6 @@ class Frame:
         if credential is not None:
             request.context.principal = self._authenticate(credential)
 
-    async def _send(self, response: Response, request: Request, send: Send, seconds: float) -> None:
-        context = request.context
-        database_ms = context.database_s * 1000
-        timing = b'db;dur=%.3f, app;dur=%.3f, statements;desc="%d"' % (
-            database_ms,
-            seconds * 1000 - database_ms,
-            context.statements,
-        )
-        headers = response.headers
-        body = response.body
-        headers += (
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", context.request_id.encode()),
-            (b"server-timing", timing),
-            NO_SNIFF,
-        )
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
-
     async def _serve_custom(self, request: Request, receive: Receive, send: Send, started: float) -> Response:
         """A custom endpoint answers; the frame's headers join its own."""
         fallback = self._fallback
@@ -171,9 +158,17 @@ class Frame:
         except Exception as error:
             failure = self._failure(error, request)
             if not sent:
-                await self._send(failure, request, send, time.monotonic() - started)
+                headers = [*failure.headers, *framed(failure, context, time.monotonic() - started)]
+                await send({"type": "http.response.start", "status": failure.status, "headers": headers})
+                await send({"type": "http.response.body", "body": failure.body})
             return failure
         return seen
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._fallback is not None:
+            await self._fallback(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
 
     def problem(self, problem: Problem, request: Request) -> Response:
         """The response of a refusal."""
@@ -194,3 +189,15 @@ class Frame:
     def schedule_flush(self) -> None:
         """Write the log's waiting lines soon; called when the first of them arrives."""
         asyncio.get_running_loop().call_later(FLUSH_S, self.log.flush)
+
+
+def framed(response: Response, context: Context, seconds: float) -> tuple[Header, ...]:
+    """The headers that every response has."""
+    database_ms = context.database_s * 1000
+    spent = (database_ms, seconds * 1000 - database_ms, context.statements)
+    return (
+        (b"content-length", b"%d" % len(response.body)),
+        (b"x-request-id", context.request_id.encode()),
+        (b"server-timing", b'db;dur=%.3f, app;dur=%.3f, statements;desc="%d"' % spent),
+        NO_SNIFF,
+    )

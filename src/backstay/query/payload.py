@@ -6,6 +6,7 @@ because pydantic schemas are dear to build.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -13,13 +14,14 @@ from enum import Enum
 from typing import Annotated, Any, Literal, NotRequired, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, PlainValidator, TypeAdapter, WithJsonSchema
 from pydantic import ValidationError as PydanticError
 from typing_extensions import TypedDict
 
 from ..errors import FieldError, ValidationError, perhaps
 from ..schema.model import Column, Kind
 from ..schema.resource import Resource
+from . import values
 
 FIELD_ERRORS_MAX = 100
 
@@ -38,14 +40,32 @@ def _finite(value: Decimal) -> Decimal:
     return value
 
 
+def _instant(value: Any) -> datetime:
+    """ISO 8601 text, in UTC; without a zone it is read as UTC. Pydantic would also read "5" as seconds."""
+    if not isinstance(value, str) or not _INSTANT.match(value):
+        raise ValueError("expected an ISO 8601 datetime such as 2026-11-21T01:34:00Z")
+    return values.instant(value)
+
+
+def _without_offset(value: time) -> time:
+    if value.tzinfo is not None:
+        raise ValueError("must have no offset")
+    return value
+
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 Scalar = bool | int | float | str
 
 _TYPES: Mapping[Kind, Any] = {
     Kind.FLOAT: Annotated[float, Field(allow_inf_nan=False)],
     Kind.BOOLEAN: bool,
-    Kind.DATETIME: Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-time"})],
+    Kind.DATETIME: Annotated[
+        datetime,
+        PlainValidator(_instant),
+        WithJsonSchema({"type": "string", "format": "date-time"}),
+    ],
     Kind.DATE: date,
-    Kind.TIME: time,
+    Kind.TIME: Annotated[time, AfterValidator(_without_offset)],
     Kind.UUID: UUID,
     Kind.BYTES: Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64"})],
     Kind.JSON: JsonValue,

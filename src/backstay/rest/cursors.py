@@ -18,7 +18,8 @@ import orjson
 from ..errors import ValidationError, invalid
 from ..query.ir import OrderKey
 
-CURSOR_CHARS_MAX = 2_048
+#: Half a URL: a cursor that is handed out must fit the request that brings it back.
+CURSOR_CHARS_MAX = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,16 @@ def encode(order_digest: str, values: Sequence[Any], *, backward: bool) -> str:
     Example:
         >>> decode(encode("ab", [1, None], backward=True), "ab")
         Cursor(values=[1, None], backward=True)
+
+    Raises:
+        ValidationError: a value of the sort order is too long for any cursor.
     """
     payload = orjson.dumps([order_digest, int(backward), *values])
-    return base64.urlsafe_b64encode(payload).rstrip(b"=").decode("ascii")
+    text = base64.urlsafe_b64encode(payload).rstrip(b"=").decode("ascii")
+    if len(text) > CURSOR_CHARS_MAX:
+        hint = "Sort by a shorter field, or use page and limit."
+        raise invalid("sort", "too_long", "a row's value is too long for a cursor.", hint=hint)
+    return text
 
 
 def decode(text: str, order_digest: str) -> Cursor:

@@ -27,10 +27,6 @@ from .replies import Envelope, conditional, cursor_links, etag_of, link_base, of
 RECIPES_MAX = 512
 MEMO_MAX = 1_024
 MEMO_QUERY_BYTES = 512
-#: Parameters whose value is structure. `or`, `and` and `cursor` hold both: such requests have no recipe.
-_STRUCTURE = frozenset({"sort", "limit", "count", "include", "fields", "group", "select"})
-_MIXED = frozenset({"or", "and", "cursor"})
-_SCOPED = ("fields[", "sort[", "limit[")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +57,11 @@ class Lists:
     Args:
         parent: resource and relation of a nested route.
     """
+
+    #: Parameters whose value is structure; a field that is called so is filtered by `name[eq]`.
+    _structure = frozenset({"sort", "limit", "count", "include", "fields"})
+    #: These hold structure and values: such requests have no recipe.
+    _mixed = frozenset({"or", "and", "cursor"})
 
     def __init__(
         self,
@@ -104,9 +105,9 @@ class Lists:
             if name == "page":
                 page_at = len(raw)
                 raw.append(value)
-            elif name in _MIXED:
+            elif name in self._mixed:
                 return self._parse(pairs, standing, key, None)
-            elif name in _STRUCTURE or ("[" in name and (name.endswith("[is]") or name.startswith(_SCOPED))):
+            elif name in self._structure or ("[" in name and name[name.find("[") + 1 : -1] not in params.COMPARISONS):
                 signature.append(value)
             else:
                 raw.append(value)
@@ -193,6 +194,9 @@ class Lists:
 
 class Aggregates(Lists):
     """Answers `GET /{resource}/aggregate`; the parameters differ, the rest is a list."""
+
+    _structure = frozenset({"sort", "limit", "group", "select"})
+    _mixed = frozenset({"or", "and"})
 
     def _parsed(self, pairs: list[tuple[str, str]], key: list[str]) -> Parsed:
         return params.parse_aggregate(self._resource.name, pairs, self._config)

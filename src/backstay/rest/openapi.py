@@ -1,5 +1,121 @@
-"""placeholder"""
+"""The OpenAPI 3.1 document: a pure function of the Catalog and the Config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..config import Config
+from ..schema.resource import Catalog
+from .openapi_custom import join
+from .openapi_operations import Operations, json_answer, place, place_rows
+from .openapi_responses import Answers
+from .openapi_schemas import Components, Json, labels_of
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SECTIONS = ("schemas", "parameters", "headers", "responses", "securitySchemes")
+_SYSTEM = "system"
 
 
-def document(catalog, config, **kw):
-    return {}
+def document(
+    catalog: Catalog,
+    config: Config,
+    *,
+    title: str,
+    version: str,
+    description: str = "",
+    custom: dict[str, Any] | None = None,
+    license: str = "LicenseRef-All-Rights-Reserved",
+    success_flag: bool = False,
+) -> dict[str, Any]:
+    """The contract of everything a program serves.
+
+    Args:
+        custom: the OpenAPI document of custom endpoints; where both speak, the generated one wins, as in routing.
+        license: SPDX identifier of the API's licence.
+        success_flag: whether answers carry `"success"`.
+
+    Example:
+        >>> document(catalog, Config(), title="arcade", version="1.0.0")["openapi"]
+        '3.1.0'
+    """
+    components = Components()
+    answers = Answers(components, success_flag)
+    operations = Operations(catalog, config, labels_of(catalog), answers, components)
+    place_rows(operations)
+    for resource in catalog.resources.values():
+        place(operations, resource)
+    tags = [{"name": name, "description": _about(catalog, name)} for name in catalog.resources]
+    found: Json = {
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": DIALECT,
+        "info": _info(title, version, description, license),
+        "servers": [{"url": "/"}],
+        "tags": [*tags, {"name": _SYSTEM, "description": "Health, metrics and this document."}],
+        "paths": operations.paths | _system(answers),
+    }
+    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token."}
+    components.sections.setdefault("securitySchemes", {})["bearerAuth"] = bearer
+    if custom is not None:
+        join(found, custom, components)
+    ordered = {name: components.sections[name] for name in _SECTIONS if name in components.sections}
+    found["components"] = ordered | {n: part for n, part in components.sections.items() if n not in ordered}
+    return found
+
+
+def _info(title: str, version: str, description: str, license: str) -> Json:
+    name = license.removeprefix("LicenseRef-").replace("-", " ") if license.startswith("LicenseRef-") else license
+    about = {"description": description} if description else {}
+    return {"title": title, "version": version, **about, "license": {"name": name, "identifier": license}}
+
+
+def _about(catalog: Catalog, name: str) -> str:
+    table = catalog.resources[name].table
+    return " ".join(text for text in (table.description, table.note) if text) or f"Rows of {table.name}."
+
+
+def _system(answers: Answers) -> Json:
+    """What the frame itself answers."""
+    problems = answers.problems((401, 414, 500))
+    live = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+    entry = {"type": "object", "properties": {"status": {"enum": ["ok", "failing"]}, "ms": {"type": "number"}}}
+    ready: Json = {
+        "type": "object",
+        "properties": {
+            "status": {"enum": ["ok", "failing", "draining"]},
+            "dependencies": {"type": "object", "additionalProperties": entry},
+        },
+        "required": ["status", "dependencies"],
+    }
+    up = {"status": "ok", "dependencies": {"database": {"status": "ok", "ms": 0.1}}}
+    down = {"status": "failing", "dependencies": {"database": {"status": "failing"}}}
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    document = {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    return {
+        "/health/live": _get(
+            "getLiveness",
+            "Whether the process runs",
+            {"200": json_answer("It runs.", live, {"status": "ok"}, answers), **problems},
+        ),
+        "/health/ready": _get(
+            "getReadiness",
+            "Whether the process can serve",
+            {
+                "200": json_answer("It can.", ready, up, answers),
+                **problems,
+                "503": json_answer("It cannot; `dependencies` says why.", ready, down, answers),
+            },
+        ),
+        "/metrics": _get(
+            "getMetrics",
+            "Metrics in the Prometheus text format",
+            {"200": {"description": "All metrics.", "headers": answers.headers(), "content": text}, **problems},
+        ),
+        "/openapi.json": _get(
+            "getOpenapi", "This document", {"200": document | {"headers": answers.headers()}, **problems}
+        ),
+    }
+
+
+def _get(name: str, summary: str, responses: Json) -> Json:
+    operation: Json = {"operationId": name, "tags": [_SYSTEM], "summary": summary, "description": f"{summary}."}
+    return {"get": {**operation, "security": [], "responses": responses}}

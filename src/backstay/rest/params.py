@@ -17,6 +17,7 @@ from ..query.ir import (
     KeysetPage,
     Measure,
     OffsetPage,
+    Op,
     OrderKey,
     Page,
     Parent,
@@ -27,14 +28,16 @@ from . import cursors
 from .groups import NAME, group, leaf
 
 PAGE_MAX = 10_000_000
-_OPS_LIKE = frozenset({"eq", "ne", "lt", "lte", "gt", "gte", "in", "nin", "like", "ilike", "contains", "is"})
+#: What in brackets makes a parameter a filter with a value; `is` makes one without.
+COMPARISONS = frozenset(op.value for op in Op)
 _LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and")
 _ITEM_WORDS = ("include", "fields")
 _AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and")
 _SCOPED = ("fields", "sort", "limit")
 _MEASURE = re.compile(
-    r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*([^()\s]*)\s*\))?\Z"
+    r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*+([^()\s]*+)\s*+\))?\Z"
 )
+_CALL = re.compile(r"(?:[^,(]|\([^()]*+)+")
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -98,7 +101,7 @@ def _place(found: Parameters, name: str, value: str, words: tuple[str, ...], con
             raise invalid(base, "duplicate", "is given twice.")
         else:
             found.words[base] = value
-    elif inner is not None and base in _SCOPED and base in words and inner not in _OPS_LIKE:
+    elif inner is not None and base in _SCOPED and base in words and inner not in COMPARISONS and inner != "is":
         scope = found.scoped.setdefault(inner, {})
         if base in scope:
             raise invalid(name[:80], "duplicate", "is given twice.")
@@ -154,10 +157,13 @@ def parse_item(pairs: Pairs, config: Config) -> Shape:
 def parse_aggregate(resource: str, pairs: Pairs, config: Config) -> Parsed:
     """`GET /{resource}/aggregate`."""
     found = sort_out(pairs, _AGGREGATE_WORDS, config)
+    for path, settings in found.scoped.items():
+        name = f"{next(iter(settings))}[{path[:80]}]"
+        raise invalid(name, "unknown_parameter", "an aggregate includes no relations.")
     groups = tuple(tuple(name.split(".")) for name in names(found.words.get("group")))
     measures = tuple(_measure(text) for text in _split_calls(found.words.get("select", "")))
     if not groups and not measures:
-        raise invalid("select", "required", "name measures or groups.", hint="Try select=count.")
+        measures = (Measure(Function.COUNT),)
     limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
     number = bounded(found.words.get("page"), "page", 1, PAGE_MAX)
     raw: list[object] = [*found.raw, (number - 1) * limit]
@@ -177,7 +183,8 @@ def _measure(text: str) -> Measure:
 
 
 def _split_calls(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
+    """The parts between commas; a comma inside parentheses is no end."""
+    return [part.strip() for part in _CALL.findall(text) if part.strip()]
 
 
 def _refuse_filters(found: Parameters, what: str, words: tuple[str, ...]) -> None:

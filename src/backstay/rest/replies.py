@@ -8,8 +8,6 @@ from urllib.parse import quote
 from ..config import Config
 from ..http.messages import JSON_TYPE, Header, Request, Response
 
-NO_CACHE: Header = (b"cache-control", b"no-cache")
-
 
 class Envelope:
     """How success looks: `{"data": …}`, or `{"success": true, "data": …}` by choice."""
@@ -39,8 +37,8 @@ def conditional(request: Request, status: int, body: bytes, headers: list[Header
     """The body, or 304 when the caller has it already."""
     wanted = request.headers.get(b"if-none-match")
     if wanted is not None and matches(wanted, etag):
-        return Response(304, b"", [(b"etag", etag), NO_CACHE, *headers])
-    return Response(status, body, [JSON_TYPE, (b"etag", etag), NO_CACHE, *headers])
+        return Response(304, b"", [(b"etag", etag), *headers])
+    return Response(status, body, [JSON_TYPE, (b"etag", etag), *headers])
 
 
 def matches(header: bytes, etag: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..config import Config
@@ -86,18 +87,31 @@ class Endpoints:
 
 
 class Routes:
-    """All generated routes under the base path."""
+    """All generated routes under the base path, and fixed ones outside of it.
+
+    Args:
+        custom: (method, path) of custom endpoints without parameters, which win over a `{key}`.
+    """
 
     def __init__(
-        self, engine: Engine, config: Config, observations: Observations, *, success_flag: bool = False
+        self,
+        engine: Engine,
+        config: Config,
+        observations: Observations,
+        fixed: Mapping[bytes, Methods],
+        *,
+        custom: frozenset[tuple[str, bytes]] = frozenset(),
+        success_flag: bool = False,
     ) -> None:
+        self._custom = custom
         self._engine = engine
         self._config = config
         self._observations = observations
         self._envelope = Envelope(success_flag=success_flag)
         self._prefix = config.base_path.encode() + b"/"
         self._endpoints = {name.encode(): self._build(r) for name, r in engine.catalog.resources.items()}
-        self._collections = {self._prefix + name: endpoints.collection for name, endpoints in self._endpoints.items()}
+        self._collections = dict(fixed)
+        self._collections |= {self._prefix + n: found.collection for n, found in self._endpoints.items()}
         self._items = {
             self._prefix + name: endpoints.item
             for name, endpoints in self._endpoints.items()
@@ -133,6 +147,8 @@ class Routes:
             Problem: `NOT_FOUND`, `METHOD_NOT_ALLOWED`.
         """
         path = request.path
+        if self._custom and (request.method, path) in self._custom:
+            return None
         methods = self._collections.get(path)
         if methods is not None:
             return _method(request, methods)
@@ -154,26 +170,21 @@ class Routes:
         request.key = _key(endpoints.resource, segments[1])
         if len(segments) == 2:
             return _method(request, endpoints.item)
-        return self._below(request, endpoints, segments[2])
+        below = endpoints.nested.get(segments[2]) or endpoints.nested.get(decoded(segments[2], "path").encode())
+        return None if below is None else _method(request, below)
 
     def missing(self, request: Request) -> Problem:
         """The refusal of a path that nobody serves, with a hint of what there is."""
         path = request.path
         hint = ""
         if path.startswith(self._prefix):
-            first = path[len(self._prefix) :].split(b"/")[0].decode("ascii", "replace")
-            if first.encode() not in self._endpoints:
-                hint = perhaps(first, [name.decode() for name in self._endpoints], noun="resource")
+            segments = path[len(self._prefix) :].decode("ascii", "replace").split("/")
+            endpoints = self._endpoints.get(segments[0].encode())
+            if endpoints is None:
+                hint = perhaps(segments[0], [name.decode() for name in self._endpoints], noun="resource")
+            elif len(segments) == 3:
+                hint = perhaps(segments[2], [name.decode() for name in endpoints.nested], noun="relation")
         return Problem("NOT_FOUND", f"Nothing is at {path.decode('ascii', 'replace')[:200]}.", hint=hint)
-
-    def _below(self, request: Request, endpoints: Endpoints, relation: bytes) -> tuple[Handler, Series]:
-        found = endpoints.nested.get(relation) or endpoints.nested.get(decoded(relation, "path").encode())
-        if found is None:
-            name = decoded(relation, "path")[:80]
-            ways = [way.decode() for way in endpoints.nested]
-            hint = perhaps(name, ways, noun="relation")
-            raise Problem("NOT_FOUND", f"{endpoints.resource.name} has no list {name!r}.", hint=hint)
-        return _method(request, found)
 
 
 def _method(request: Request, methods: Methods) -> tuple[Handler, Series]:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from ..context import Principal
-from ..observe import Series
+from ..observe import Tally
 from ..query.plan import Slot
 
 #: Makes one driver parameter from the values of a query and its principal.
@@ -42,7 +42,7 @@ class Statement:
         slots: what each slot is, for messages.
         binders: one for each parameter; `None` when the parameters are exactly the slots in order.
         many: it returns a row for each object; otherwise one row, or none.
-        series: where its runs are counted; shared by the statements of a resource's action.
+        tally: where its runs are counted; shared by the statements of a resource's action.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
     """
 
@@ -55,7 +55,7 @@ class Statement:
     binders: tuple[Binder, ...] | None
     guarded: bool = False
     many: bool = False
-    series: Series = field(default_factory=Series)
+    tally: Tally = field(default_factory=Tally)
 
     def parameters(self, values: Sequence[Any], principal: Principal) -> Sequence[Any]:
         """The driver's parameters."""

@@ -74,9 +74,7 @@ def tops() -> dict[int, list[int]]:
 
 
 @pytest.fixture
-def verify(
-    tmp_path: Path, tops: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Spoil], None]:
+def verify(tmp_path: Path, tops: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoil], None]:
     """Return a function that checks a server spoilt in one way."""
 
     def run(spoil: Spoil) -> None:

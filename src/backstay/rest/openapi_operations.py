@@ -1,0 +1,311 @@
+"""The operations of one resource in the OpenAPI document: exactly the endpoints that `routes` serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from ..config import Config
+from ..query.payload import Action, Contract
+from ..schema.policy import public
+from ..schema.resource import Catalog, Resource
+from . import openapi_parameters as parameters
+from .openapi_access import Rule, depends_on_row, open_to_all, refuses_some
+from .openapi_examples import body_example, row_example
+from .openapi_responses import Answers
+from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema, singular
+from .routes import collection_methods, item_methods, nested_lists
+
+ALWAYS = (400, 401, 406, 414, 500, 503)
+_BODY = (413, 415)
+_FILTERS = (
+    "Filters are `field=value` and `field[op]=value`; paths through relations work too (`player.username=ada`, "
+    "`scores.value[gt]=9` for any related row), and so do `or=(…)` and `and=(…)`. Unknown parameters are refused."
+)
+
+
+@dataclass(slots=True)
+class Operations:
+    """Collects the paths of all resources; holds what they share."""
+
+    catalog: Catalog
+    config: Config
+    labels: Mapping[str, Label]
+    answers: Answers
+    components: Components
+    paths: dict[str, Json] = field(default_factory=dict[str, Json])
+    taken: set[str] = field(default_factory=set[str])
+    contracts: dict[tuple[str, Action], Contract] = field(default_factory=dict[tuple[str, Action], Contract])
+    rows: dict[str, Json] = field(default_factory=dict[str, Json])
+
+    def contract(self, resource: Resource, action: Action) -> Contract:
+        """A resource's contract; pydantic schemas are dear, so each is built once."""
+        key = (resource.name, action)
+        if key not in self.contracts:
+            self.contracts[key] = Contract(resource, action)
+        return self.contracts[key]
+
+    def row(self, resource: Resource) -> Json:
+        """A row as an example."""
+        if resource.name not in self.rows:
+            body = body_example(self.contract(resource, Action.CREATE))
+            self.rows[resource.name] = row_example(resource, body)
+        return self.rows[resource.name]
+
+    def ref(self, resource: Resource) -> Json:
+        """The row schema of a resource."""
+        return {"$ref": f"#/components/schemas/{self.labels[resource.name].one}"}
+
+    def add(self, method: str, path: str, resource: Resource, name: str, operation: Json) -> None:
+        """Place an operation under a unique id."""
+        chosen, number = name, 1
+        while chosen in self.taken:
+            number += 1
+            chosen = f"{name}{number}"
+        self.taken.add(chosen)
+        self.paths.setdefault(path, {})[method] = {"operationId": chosen, "tags": [resource.name], **operation}
+
+
+def place_rows(operations: Operations) -> None:
+    """The row schemas come first, so that no other component takes their names."""
+    for name, resource in operations.catalog.resources.items():
+        schema = row_schema(operations.catalog, resource, operations.labels)
+        operations.components.add("schemas", operations.labels[name].one, schema)
+
+
+def place(operations: Operations, resource: Resource) -> None:
+    """All operations of one resource."""
+    base = f"{operations.config.base_path}/{quote(resource.name)}"
+    _list(operations, resource, base)
+    if "POST" in collection_methods(resource):
+        _create(operations, resource, base)
+    _aggregate(operations, resource, f"{base}/aggregate")
+    methods = item_methods(resource)
+    if not methods:
+        return
+    path = f"{base}/{{key}}"
+    operations.paths[path] = {"parameters": [parameters.key_parameter(resource)]}
+    _read(operations, resource, path)
+    if "PATCH" in methods:
+        _change(operations, resource, path, Action.UPDATE)
+        _change(operations, resource, path, Action.REPLACE)
+    if "DELETE" in methods:
+        _delete(operations, resource, path)
+    for relation, child, creates in nested_lists(operations.catalog, resource):
+        below = f"{path}/{quote(relation)}"
+        operations.paths[below] = {"parameters": [parameters.key_parameter(resource)]}
+        _list(operations, child, below, (resource, relation))
+        if creates:
+            _create(operations, child, below, (resource, relation))
+
+
+Parent = tuple[Resource, str]
+
+
+def _security(rules: Iterable[Rule]) -> list[Json]:
+    needed: Json = {"bearerAuth": []}
+    return [{}, needed] if all(open_to_all(rule) for rule in rules) else [needed]
+
+
+def _statuses(rules: Iterable[Rule], *more: int) -> list[int]:
+    refusing = [403] if any(refuses_some(rule) for rule in rules) else []
+    return [*ALWAYS, *refusing, *more]
+
+
+def _if_none_match() -> Json:
+    return {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "ETags that the caller has; the answer is 304 when one of them still holds.",
+        "schema": {"type": "string"},
+    }
+
+
+def _list(operations: Operations, resource: Resource, path: str, parent: Parent | None = None) -> None:
+    label = operations.labels[resource.name]
+    answers = operations.answers
+    rules = [resource.policy.read, *([parent[0].policy.read] if parent else [])]
+    example = [operations.row(resource)]
+    keyset = bool(resource.table.key)
+    sort = parameters.sort_parameter(operations.catalog, resource)
+    listed = [
+        *parameters.filters(resource, label, operations.components),
+        operations.components.add("parameters", f"{label.one}.sort", sort),
+        *parameters.pages(operations.config, operations.components, keyset=keyset),
+        *(
+            operations.components.add("parameters", f"{label.one}.{p['name']}", p)
+            for p in parameters.shapes(operations.catalog, resource, operations.config)
+        ),
+        operations.components.add("parameters", "If-None-Match", _if_none_match()),
+    ]
+    name, summary, below = _below(operations, "list", resource, parent)
+    operation: Json = {
+        "summary": summary,
+        "description": _sentences(resource.table.description, _FILTERS),
+        "security": _security(rules),
+        "parameters": listed,
+        "responses": {
+            "200": answers.page(operations.ref(resource), example, f"A page of {resource.name}.", keyset=keyset),
+            "304": answers.not_modified(),
+            **answers.problems(_statuses(rules, *([404] if below else []))),
+        },
+    }
+    operations.add("get", path, resource, name, operation)
+
+
+def _below(operations: Operations, verb: str, resource: Resource, parent: Parent | None) -> tuple[str, str, bool]:
+    """(operation id, summary, whether it is nested) of a list or a create."""
+    label = operations.labels[resource.name]
+    word = label.many if verb == "list" else label.one
+    noun = resource.name if verb == "list" else f"a row of {resource.name}"
+    if parent is None:
+        return f"{verb}{word}", f"{verb.title()} {noun}", False
+    owner = operations.labels[parent[0].name].one
+    way = pascal(parent[1])
+    name = f"{verb}{owner}{way if verb == 'list' else singular(way)}"
+    return name, f"{verb.title()} {noun} of one {owner} ({parent[1]})", True
+
+
+def _aggregate(operations: Operations, resource: Resource, path: str) -> None:
+    label = operations.labels[resource.name]
+    answers = operations.answers
+    rules = [resource.policy.read]
+    value = {"type": ["string", "number", "boolean", "null"]}
+    row = {"type": "object", "description": "Groups and measures by name.", "additionalProperties": value}
+    ref = operations.components.add("schemas", "AggregateRow", row)
+    operation: Json = {
+        "summary": f"Aggregate {resource.name}",
+        "description": f"Counts, sums, averages and extremes of groups of rows. {_FILTERS}",
+        "security": _security(rules),
+        "parameters": [
+            *parameters.filters(resource, label, operations.components),
+            *parameters.aggregates(operations.catalog, resource),
+            *parameters.pages(operations.config, operations.components, keyset=False),
+            operations.components.add("parameters", "If-None-Match", _if_none_match()),
+        ],
+        "responses": {
+            "200": answers.page(ref, [{"count": 42}], "Groups with their measures.", keyset=False),
+            "304": answers.not_modified(),
+            **answers.problems(_statuses(rules)),
+        },
+    }
+    operations.add("get", path, resource, f"aggregate{label.many}", operation)
+
+
+def _read(operations: Operations, resource: Resource, path: str) -> None:
+    label = operations.labels[resource.name]
+    rules = [resource.policy.read]
+    shaping = [
+        p
+        for p in parameters.shapes(operations.catalog, resource, operations.config)
+        if p["name"] in ("include",) or p["name"].startswith("fields")
+    ]
+    refs = [operations.components.add("parameters", f"{label.one}.{p['name']}", p) for p in shaping]
+    operation: Json = {
+        "summary": f"Read a row of {resource.name}",
+        "description": _sentences(resource.table.description, "A row that the principal may not see is not found."),
+        "security": _security(rules),
+        "parameters": [*refs, operations.components.add("parameters", "If-None-Match", _if_none_match())],
+        "responses": {
+            "200": operations.answers.item(operations.ref(resource), operations.row(resource), "The row."),
+            "304": operations.answers.not_modified(),
+            **operations.answers.problems(_statuses(rules, 404)),
+        },
+    }
+    operations.add("get", path, resource, f"get{label.one}", operation)
+
+
+def _create(operations: Operations, resource: Resource, path: str, parent: Parent | None = None) -> None:
+    label = operations.labels[resource.name]
+    policy = resource.policy
+    rules = [policy.create, policy.check, *([parent[0].policy.read] if parent else [])]
+    without = _set_by_path(resource, parent) if parent else ()
+    contract = operations.contract(resource, Action.CREATE)
+    name, summary, below = _below(operations, "create", resource, parent)
+    wanted = f"{name.removeprefix('create') if below else label.one}Create"
+    body = _body(operations, contract, wanted, without)
+    text = "The path sets the reference, the body must not." if below else "Answers with the row as it is stored."
+    more = [409, *_BODY, *([404] if below else []), *([403] if depends_on_row([policy.create, policy.check]) else [])]
+    operation: Json = {
+        "summary": summary,
+        "description": _sentences(resource.table.description, text),
+        "security": _security(rules),
+        "requestBody": body,
+        "responses": {
+            "201": operations.answers.item(
+                operations.ref(resource), operations.row(resource), "The new row.", "Location"
+            ),
+            **operations.answers.problems(_statuses(rules, *more)),
+        },
+    }
+    operations.add("post", path, resource, name, operation)
+
+
+def _set_by_path(resource: Resource, parent: Parent) -> list[str]:
+    """The columns that a nested create takes from its parent."""
+    pairs = parent[0].relationships[parent[1]].pairs
+    columns = [resource.table.column_of(remote) for _, remote in pairs]
+    return [column.name for column in columns if column is not None]
+
+
+def _body(operations: Operations, contract: Contract, name: str, without: Iterable[str] = ()) -> Json:
+    schema = body_schema(contract, operations.components, without=without)
+    content: Json = {"schema": operations.components.add("schemas", name, schema)}
+    example = body_example(contract)
+    if example is not None:
+        content["example"] = {k: v for k, v in example.items() if k not in set(without)}
+    return {"required": True, "content": {"application/json": content}}
+
+
+def _change(operations: Operations, resource: Resource, path: str, action: Action) -> None:
+    label = operations.labels[resource.name]
+    policy = resource.policy
+    rules = [policy.update, policy.check]
+    whole = action is Action.REPLACE
+    texts = {
+        Action.UPDATE: "Absent fields stay as they are; null is null.",
+        Action.REPLACE: "Absent fields take their default, or null.",
+    }
+    more = [404, 409, *_BODY, *([403] if depends_on_row(rules) else [])]
+    operation: Json = {
+        "summary": f"{'Replace' if whole else 'Change'} a row of {resource.name}",
+        "description": texts[action],
+        "security": _security(rules),
+        "requestBody": _body(operations, operations.contract(resource, action), f"{label.one}{action.value.title()}"),
+        "responses": {
+            "200": operations.answers.item(
+                operations.ref(resource), operations.row(resource), "The row as it is now."
+            ),
+            **operations.answers.problems(_statuses(rules, *more)),
+        },
+    }
+    operations.add("put" if whole else "patch", path, resource, f"{action.value}{label.one}", operation)
+
+
+def _delete(operations: Operations, resource: Resource, path: str) -> None:
+    label = operations.labels[resource.name]
+    rule = resource.policy.delete
+    more = [404, 409, *([403] if depends_on_row([rule]) else [])]
+    operation: Json = {
+        "summary": f"Delete a row of {resource.name}",
+        "description": "A row that others refer to is kept (409).",
+        "security": _security([rule]),
+        "responses": {
+            "204": {"description": "The row is gone.", "headers": operations.answers.headers()},
+            **operations.answers.problems(_statuses([rule, public], *more)),
+        },
+    }
+    operations.add("delete", path, resource, f"delete{label.one}", operation)
+
+
+def _sentences(*parts: str) -> str:
+    closed = [part if part.endswith((".", "!", "?")) else f"{part}." for part in parts if part]
+    return " ".join(closed)
+
+
+def json_answer(description: str, schema: Json, example: Any, answers: Answers) -> Json:
+    """An answer of the frame that is no resource's."""
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"description": description, "headers": answers.headers(), "content": content}
