@@ -16,7 +16,9 @@ from .context import ANONYMOUS, Context, Principal
 from .db.database import ConstraintViolationError, Database, RefusedError, Row, Violation
 from .errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError
 from .observe import Observations
+from .query import values
 from .query.ir import Delete, Insert, Query, Select, Shape, Update
+from .query.plan import Form
 from .query.planner import Planner
 from .schema.model import Column
 from .schema.policy import NO_STANDING, Standing, standing_of
@@ -101,6 +103,24 @@ class Engine:
         if errors:
             raise ValidationError(errors)
         return bound
+
+    def check(self, query: Query, raw: Sequence[Any], standing: Standing) -> None:
+        """Refuse what `prepare` and `bind` would, without compiling anything.
+
+        Raises:
+            Problem: see `query.planner`.
+        """
+        plan = self._planner.plan(query, standing)
+        errors: list[FieldError] = []
+        for slot, value in zip(plan.slots, raw, strict=True):
+            if slot.column is None or not isinstance(value, str) or slot.form is Form.PATTERN:
+                continue
+            try:
+                (values.parse_list if slot.form is Form.LIST else values.parse)(slot.column, value)
+            except ValueError as error:
+                errors.append(FieldError(slot.label, "invalid_value", f"{error}."))
+        if errors:
+            raise ValidationError(errors)
 
     def read(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """The statement's rows, at once when it is quick, else awaitable."""

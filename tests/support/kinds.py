@@ -35,6 +35,8 @@ class Thing(Base):
     """A column of every sortable kind."""
 
     __tablename__ = "things"
+    # A deleted key is never given again, so that a key tells a row for ever.
+    __table_args__ = {"sqlite_autoincrement": True}
     whole: Mapped[int]
     real: Mapped[float]
     price: Mapped[Decimal]

@@ -14,7 +14,7 @@ import orjson
 
 from ..config import Config
 from ..engine import Engine, Rows
-from ..errors import NotFoundError, Problem
+from ..errors import CODES, NotFoundError, Problem, ValidationError
 from ..http.messages import Header, Request, Response, pairs_of
 from ..query.ir import KeysetPage, OffsetPage
 from ..schema.policy import Standing
@@ -27,6 +27,10 @@ from .replies import Envelope, conditional, cursor_links, etag_of, link_base, of
 RECIPES_MAX = 512
 MEMO_MAX = 1_024
 MEMO_QUERY_BYTES = 512
+#: Parameters of a refused request that are looked at one by one.
+DIAGNOSED_MAX = 16
+#: Parameters that others refer to.
+_CONTEXT = frozenset({"include", "select", "group"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,15 +133,40 @@ class Lists:
         self, pairs: list[tuple[str, str]], standing: Standing, key: list[str], cache_key: tuple[object, ...] | None
     ) -> Asked:
         """Read the whole grammar, plan, and remember how."""
-        parsed = self._parsed(pairs, key)
-        statement = self._engine.prepare(parsed.query, standing)
+        try:
+            parsed = self._parsed(pairs, key)
+            statement = self._engine.prepare(parsed.query, standing)
+            values = self._engine.bind(statement, parsed.raw)
+        except ValidationError as error:
+            raise self._all_errors(error, pairs, standing, key) from None
         page = parsed.query.page
         assert page is not None, "a parsed list has a page"
         keyset = page if isinstance(page, KeysetPage) else None
-        values = self._engine.bind(statement, parsed.raw)
         if cache_key is not None and isinstance(page, OffsetPage):
             _keep(self._recipes, cache_key, Recipe(statement, page.limit, page.offset_slot), RECIPES_MAX)
         return Asked(statement, values, parsed.page, page.limit, keyset, parsed.digest)
+
+    def _all_errors(
+        self, first: ValidationError, pairs: list[tuple[str, str]], standing: Standing, key: list[str]
+    ) -> ValidationError:
+        """Every parameter's errors: a later stage never saw those that an earlier one refused.
+
+        Each parameter is read and planned again by itself, beside those that give it meaning.
+        """
+        found = {(e.field, e.code): e for e in first.errors}
+        hints = [first.hint]
+        around = [pair for pair in pairs if pair[0] in _CONTEXT]
+        for pair in pairs[:DIAGNOSED_MAX]:
+            try:
+                parsed = self._parsed([pair, *around] if pair[0] not in _CONTEXT else [pair], key)
+                self._engine.check(parsed.query, parsed.raw, standing)
+            except ValidationError as error:
+                named = pair[0] not in _CONTEXT
+                known = {e.field: e for e in error.errors if not named or e.field not in _CONTEXT}
+                found = {(e.field, e.code): e for e in known.values()} | found
+                hints.append(error.hint)
+        hint = next((text for text in hints if text != CODES["VALIDATION_ERROR"].hint), "")
+        return ValidationError(found.values(), hint=hint)
 
     def _parsed(self, pairs: list[tuple[str, str]], key: list[str]) -> Parsed:
         parent = (self._parent[0].name, self._parent[1], key) if self._parent else None
