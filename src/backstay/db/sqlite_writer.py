@@ -124,6 +124,8 @@ class Writer:
         except apsw.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if isinstance(error, apsw.ConstraintError) and len(group) > 1:
+                return list(group)  # a deferred constraint, found at COMMIT, says not whose it is
             for write in group:
                 write.error = translated(error)
         return []
