@@ -6,7 +6,7 @@ values that are structure, never on filter values; it is cached by exactly those
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import orjson
 
 from ..config import Config
 from ..engine import Engine, Rows
-from ..errors import NotFoundError, Problem
+from ..errors import NotFoundError, Problem, ValidationError
 from ..http.messages import Header, Request, Response, pairs_of
 from ..query.ir import KeysetPage, OffsetPage
 from ..schema.policy import Standing
@@ -123,7 +123,7 @@ class Lists:
         if page_at >= 0:
             number = params.bounded(str(raw.pop(page_at)), "page", 1, params.PAGE_MAX)
         raw.append((number - 1) * recipe.limit)
-        return Asked(recipe.statement, self._engine.bind(recipe.statement, raw), number, recipe.limit)
+        return Asked(recipe.statement, self._bind(recipe.statement, raw), number, recipe.limit)
 
     def _parse(
         self, pairs: list[tuple[str, str]], standing: Standing, key: list[str], cache_key: tuple[object, ...] | None
@@ -134,10 +134,22 @@ class Lists:
         page = parsed.query.page
         assert page is not None, "a parsed list has a page"
         keyset = page if isinstance(page, KeysetPage) else None
-        values = self._engine.bind(statement, parsed.raw)
+        values = self._bind(statement, parsed.raw)
         if cache_key is not None and isinstance(page, OffsetPage):
             _keep(self._recipes, cache_key, Recipe(statement, page.limit, page.offset_slot), RECIPES_MAX)
         return Asked(statement, values, parsed.page, page.limit, keyset, parsed.digest)
+
+    def _bind(self, statement: Statement, raw: Sequence[object]) -> list[Any]:
+        """Bind; a parent's key that its column cannot hold is a key that no row has."""
+        try:
+            return self._engine.bind(statement, raw)
+        except ValidationError:
+            if self._parent is not None:
+                resource = self._parent[0]
+                key = raw[: len(resource.key)]
+                if not self._engine.can_be(statement, key):
+                    raise NotFoundError(resource.name, ",".join(map(str, key))) from None
+            raise
 
     def _parsed(self, pairs: list[tuple[str, str]], key: list[str]) -> Parsed:
         parent = (self._parent[0].name, self._parent[1], key) if self._parent else None
