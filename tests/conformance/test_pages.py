@@ -121,9 +121,9 @@ SORTS = [
 async def test_cursors_lead_through_every_row_and_back(api: Api, path: str, sort: str) -> None:
     """Forward in the order of the offset pages, backward in the same pages' order; no total, one statement each."""
     key = {"/books": "isbn", "/shelves": "place", "/samples": "id"}.get(path, "id")
-    order = f"sort={sort}&" if sort else ""
+    order = f"fields={key}&sort={sort}&" if sort else f"fields={key}&"
     whole = [row[key] for row in await api.data(path, f"{order}limit=100")]
-    for limit in (1, 2, 3, 100):
+    for limit in (1, 3, 100):
         pages, last = await walk(api, path, f"{order}limit={limit}", key)
         assert [k for page in pages for k in page] == whole
         assert last["meta"] == {"limit": limit, "next_cursor": None, "prev_cursor": last["meta"]["prev_cursor"]}
