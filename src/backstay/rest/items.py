@@ -160,7 +160,7 @@ class Items:
             given = sorted(set(fixed) & set(found))
             if given:
                 raise invalid(given[0], "read_only", "is set by the path.")
-            body = orjson.dumps(found | fixed)
+            body = _joined(body, found, fixed)
         return self.contract(action).validate(body)
 
     def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
@@ -173,3 +173,10 @@ def _refuse_parameters(request: Request) -> None:
     if request.query:
         name = pairs_of(request.query)[:1]
         raise invalid(name[0][0][:80] if name else "query", "unknown_parameter", "writes take no parameters.")
+
+
+def _joined(body: bytes, found: dict[str, Any], fixed: dict[str, Any]) -> bytes:
+    """The object with more members; its own stay as they were written, because parsing may have rounded them."""
+    if not found:
+        return orjson.dumps(fixed)
+    return orjson.dumps(fixed)[:-1] + b"," + body.partition(b"{")[2]
