@@ -72,11 +72,12 @@ def _after(scope: Scope, plan: SelectPlan, page: KeysetPage, keys: list[Expressi
     if plain and len(set(rising)) == 1:
         left, right = (keys[0], values[0]) if len(keys) == 1 else (sa.tuple_(*keys), sa.tuple_(*values))
         return [left > right if rising[0] else left < right]
-    condition: Expression = sa.false()
+    condition: Expression | None = None
     for i in reversed(range(len(keys))):
         beyond = _beyond(keys[i], values[i], orders[i], up=rising[i], null=page.nulls[i])
         same = keys[i].is_(None) if page.nulls[i] else keys[i] == values[i]
-        condition = sa.or_(beyond, sa.and_(same, condition))
+        condition = beyond if condition is None else sa.or_(beyond, sa.and_(same, condition))
+    assert condition is not None, "an order has a key"
     # A null value leaves its parameter unused; it must still be bound where it has a slot.
     return [condition]
 
