@@ -122,6 +122,15 @@ class Engine:
         if errors:
             raise ValidationError(errors)
 
+    def can_be(self, statement: Statement, raw: Sequence[Any]) -> bool:
+        """Whether the first values can be what their slots are for."""
+        try:
+            for reader, value in zip(statement.readers, raw, strict=False):
+                reader(value)
+        except ValueError:
+            return False
+        return True
+
     def read(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """The statement's rows, at once when it is quick, else awaitable."""
         return self._database_read(statement, statement.parameters(values, context.principal), context)

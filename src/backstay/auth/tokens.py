@@ -6,8 +6,9 @@ and key rotation come with the identity work and replace this module, not the Pr
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..context import Principal, PrincipalKind
 from ..errors import OperatorError, Problem
@@ -80,7 +81,10 @@ class Tokens:
         except (JoseError, ValueError, TypeError, KeyError, UnicodeDecodeError, RecursionError):
             raise refusal from None
         expires, subject, roles = claims.get("exp"), claims.get("sub"), claims.get("roles", [])
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or expires <= time.time():
+        if not _is_time(expires) or expires <= time.time():
+            raise refusal
+        starts = claims.get("nbf", 0)
+        if not _is_time(starts) or starts > time.time():
             raise refusal
         if not isinstance(subject, str) or not subject:
             raise refusal
@@ -95,3 +99,8 @@ class Tokens:
         if not self._secret:
             raise OperatorError("No BACKSTAY_SECRET is set: tokens need one of at least 32 bytes.")
         return OctKey.import_key(self._secret)
+
+
+def _is_time(value: Any) -> TypeGuard[int | float]:
+    """Whether a claim is a NumericDate (RFC 7519 §2)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

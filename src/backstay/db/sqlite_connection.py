@@ -124,6 +124,9 @@ def translated(error: apsw.Error) -> Exception:
         return ConstraintViolationError(Violation.TYPE)
     if isinstance(error, apsw.TooBigError):
         return Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
+    if isinstance(error, apsw.SQLError) and str(error) == "integer overflow":
+        hint = "Sum fewer rows, or the average of them."
+        return Problem("RESULT_TOO_LARGE", "A sum is larger than a 64-bit integer.", hint=hint)
     if isinstance(error, apsw.InterruptError):
         return Problem("QUERY_TIMEOUT", headers=(("retry-after", "5"),))
     if isinstance(error, (apsw.BusyError, apsw.LockedError)):

@@ -53,9 +53,9 @@ class Request:
             raise _too_large(self.body_bytes_max)
         message = await self.receive()
         chunk: bytes = message.get("body", b"")
+        if len(chunk) > self.body_bytes_max:
+            raise _too_large(self.body_bytes_max)
         if not message.get("more_body"):
-            if len(chunk) > self.body_bytes_max:
-                raise _too_large(self.body_bytes_max)
             return chunk
         chunks, size = [chunk], len(chunk)
         while message.get("more_body"):

@@ -105,6 +105,11 @@ class PlanOrder:
     path: PlanPath
     descending: bool
 
+    @property
+    def can_be_null(self) -> bool:
+        """A column reached through a left join can be absent even where it is not nullable."""
+        return self.path.column.nullable or bool(self.path.steps)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanShape:

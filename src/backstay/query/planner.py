@@ -90,6 +90,8 @@ class Planner:
                 names.refuse("cursor", "no_key", f"{resource.name} has no key to page by.", "Use page and limit.")
             elif page.slots and len(page.slots) != len(order):
                 names.refuse("cursor", "cursor", "does not belong to this sort order.", "Start without a cursor.")
+            elif any(null and not key.can_be_null for null, key in zip(page.nulls, order, strict=False)):
+                names.refuse("cursor", "cursor", "is malformed.", "Start without a cursor.")
             for slot, key_order in zip(page.slots, order, strict=False):
                 names.slots[slot] = Slot("cursor", key_order.path.column, Form.CURSOR)
         shape = names.shape(resource, query.shape.fields, query.shape.includes)

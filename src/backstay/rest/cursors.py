@@ -69,7 +69,12 @@ def decode(text: str, order_digest: str) -> Cursor:
         raise _refusal("is malformed.") from None
     if made_for != order_digest:
         raise _refusal("was made for another sort order or resource.")
-    if backward not in (0, 1) or not values or not all(_scalar(value) for value in values):
+    if (
+        type(backward) is not int
+        or backward not in (0, 1)
+        or not values
+        or not all(_scalar(value) for value in values)
+    ):
         raise _refusal("is malformed.")
     return Cursor(values, bool(backward))
 

@@ -147,13 +147,12 @@ class Items:
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /{resource}/{key}`."""
+        _refuse_parameters(request)
         await self._engine.delete(self._resource, request.key, request.context)
         return Response(204, b"", [])
 
     async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> dict[str, Any]:
-        if request.query:
-            name = pairs_of(request.query)[:1]
-            raise invalid(name[0][0][:80] if name else "query", "unknown_parameter", "writes take no parameters.")
+        _refuse_parameters(request)
         check_media_type(request.headers.get(b"content-type"))
         body = await request.body()
         found = parse_object(body)
@@ -161,10 +160,23 @@ class Items:
             given = sorted(set(fixed) & set(found))
             if given:
                 raise invalid(given[0], "read_only", "is set by the path.")
-            body = orjson.dumps(found | fixed)
+            body = _joined(body, found, fixed)
         return self.contract(action).validate(body)
 
     def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
         body = self._envelope.item(row[0])
         headers += ((b"etag", etag_of(body, output(statement, row, Output.VERSION))), JSON_TYPE)
         return Response(status, body, headers)
+
+
+def _refuse_parameters(request: Request) -> None:
+    if request.query:
+        name = pairs_of(request.query)[:1]
+        raise invalid(name[0][0][:80] if name else "query", "unknown_parameter", "writes take no parameters.")
+
+
+def _joined(body: bytes, found: dict[str, Any], fixed: dict[str, Any]) -> bytes:
+    """The object with more members; its own stay as they were written, because parsing may have rounded them."""
+    if not found:
+        return orjson.dumps(fixed)
+    return orjson.dumps(fixed)[:-1] + b"," + body.partition(b"{")[2]

@@ -6,7 +6,7 @@ values that are structure, never on filter values; it is cached by exactly those
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +127,7 @@ class Lists:
         if page_at >= 0:
             number = params.bounded(str(raw.pop(page_at)), "page", 1, params.PAGE_MAX)
         raw.append((number - 1) * recipe.limit)
-        return Asked(recipe.statement, self._engine.bind(recipe.statement, raw), number, recipe.limit)
+        return Asked(recipe.statement, self._bind(recipe.statement, raw), number, recipe.limit)
 
     def _parse(
         self, pairs: list[tuple[str, str]], standing: Standing, key: list[str], cache_key: tuple[object, ...] | None
@@ -136,7 +136,7 @@ class Lists:
         try:
             parsed = self._parsed(pairs, key)
             statement = self._engine.prepare(parsed.query, standing)
-            values = self._engine.bind(statement, parsed.raw)
+            values = self._bind(statement, parsed.raw)
         except ValidationError as error:
             raise self._all_errors(error, pairs, standing, key) from None
         page = parsed.query.page
@@ -167,6 +167,18 @@ class Lists:
                 hints.append(error.hint)
         hint = next((text for text in hints if text != CODES["VALIDATION_ERROR"].hint), "")
         return ValidationError(found.values(), hint=hint)
+
+    def _bind(self, statement: Statement, raw: Sequence[object]) -> list[Any]:
+        """Bind; a parent's key that its column cannot hold is a key that no row has."""
+        try:
+            return self._engine.bind(statement, raw)
+        except ValidationError:
+            if self._parent is not None:
+                resource = self._parent[0]
+                key = raw[: len(resource.key)]
+                if not self._engine.can_be(statement, key):
+                    raise NotFoundError(resource.name, ",".join(map(str, key))) from None
+            raise
 
     def _parsed(self, pairs: list[tuple[str, str]], key: list[str]) -> Parsed:
         parent = (self._parent[0].name, self._parent[1], key) if self._parent else None

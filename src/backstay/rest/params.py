@@ -101,13 +101,20 @@ def _place(found: Parameters, name: str, value: str, words: tuple[str, ...], con
             raise invalid(base, "duplicate", "is given twice.")
         else:
             found.words[base] = value
-    elif inner is not None and base in _SCOPED and base in words and inner not in COMPARISONS and inner != "is":
+    elif (
+        inner is not None and base in _SCOPED and _scopes(base, words) and inner not in COMPARISONS and inner != "is"
+    ):
         scope = found.scoped.setdefault(inner, {})
         if base in scope:
             raise invalid(name[:80], "duplicate", "is given twice.")
         scope[base] = value
     else:
         found.filters.append(leaf(base, inner, value, found.raw))
+
+
+def _scopes(base: str, words: tuple[str, ...]) -> bool:
+    """An item has no order or limit of its own, but what it includes has."""
+    return base in words or "include" in words
 
 
 def parse_list(

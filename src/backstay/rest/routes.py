@@ -201,7 +201,15 @@ def _not_allowed(request: Request, methods: Methods) -> Problem:
 
 
 def _key(resource: Resource, segment: bytes) -> list[str]:
-    """The parts of a key; only a composite key is split at commas."""
+    """The parts of a key; only a composite key is split at commas.
+
+    Raises:
+        Problem: `NOT_FOUND` when there are fewer or more parts than key columns.
+    """
     if len(resource.key) > 1:
-        return [decoded(part, "path") for part in segment.split(b",")]
+        parts = [decoded(part, "path") for part in segment.split(b",")]
+        if len(parts) != len(resource.key):
+            words = ",".join(column.name for column in resource.key)
+            raise Problem("NOT_FOUND", f"A key of {resource.name} is written {words}.")
+        return parts
     return [decoded(segment, "path")]

@@ -14,7 +14,7 @@ from ..query.plan import PlanOrder, SelectPlan
 from .dialect import Expression
 from .reads import Built, conditions, integer, labelled
 from .scope import Rows, Scope
-from .shapes import Joined, can_be_null, json_of, needed, order_keys
+from .shapes import Joined, json_of, needed, order_keys
 from .statement import Output
 
 
@@ -30,7 +30,7 @@ def build_keyset_list(scope: Scope, plan: SelectPlan) -> Built:
     inner = sa.select(*columns).select_from(origin).where(*where, *_after(scope, plan, page, keys))
     inner = inner.order_by(
         *[
-            scope.dialect.order(key, descending=order.descending is not page.backward, nullable=can_be_null(order))
+            scope.dialect.order(key, descending=order.descending is not page.backward, nullable=order.can_be_null)
             for order, key in zip(plan.order, keys, strict=True)
         ]
     )
@@ -68,15 +68,16 @@ def _after(scope: Scope, plan: SelectPlan, page: KeysetPage, keys: list[Expressi
     orders = plan.order
     rising = [order.descending is page.backward for order in orders]
     values = [scope.bind(slot, key.type) for slot, key in zip(page.slots, keys, strict=True)]
-    plain = not any(can_be_null(order) for order in orders) and not any(page.nulls)
+    plain = not any(order.can_be_null for order in orders) and not any(page.nulls)
     if plain and len(set(rising)) == 1:
         left, right = (keys[0], values[0]) if len(keys) == 1 else (sa.tuple_(*keys), sa.tuple_(*values))
         return [left > right if rising[0] else left < right]
-    condition: Expression = sa.false()
+    condition: Expression | None = None
     for i in reversed(range(len(keys))):
         beyond = _beyond(keys[i], values[i], orders[i], up=rising[i], null=page.nulls[i])
         same = keys[i].is_(None) if page.nulls[i] else keys[i] == values[i]
-        condition = sa.or_(beyond, sa.and_(same, condition))
+        condition = beyond if condition is None else sa.or_(beyond, sa.and_(same, condition))
+    assert condition is not None, "an order has a key"
     # A null value leaves its parameter unused; it must still be bound where it has a slot.
     return [condition]
 
@@ -86,4 +87,4 @@ def _beyond(key: Expression, value: Any, order: PlanOrder, *, up: bool, null: bo
         return sa.false() if up else key.is_not(None)
     if not up:
         return key < value
-    return sa.or_(key > value, key.is_(None)) if can_be_null(order) else key > value
+    return sa.or_(key > value, key.is_(None)) if order.can_be_null else key > value

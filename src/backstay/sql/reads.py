@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -57,7 +58,8 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
         outputs.append(sa.select(sa.func.count()).select_from(again).where(*where).scalar_subquery())
     else:
         names.append(Output.MORE)
-        beyond = ordered(scope, sa.select(integer(1)).where(*where), plan.order, again, again)
+        # Whether there is a row beyond does not depend on the order.
+        beyond = sa.select(integer(1)).select_from(again).where(*where)
         outputs.append(beyond.limit(integer(1)).offset(offset + integer(page.limit)).scalar_subquery())
     if exists is not None:
         names.append(Output.PARENT)
@@ -110,14 +112,19 @@ def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
         for i, m in enumerate(plan.measures)
     ]
     item = scope.dialect.json_object(members)
-    every, _ = _grouped(scope, plan, table)
-    total = sa.select(sa.func.count()).select_from(scope.alias(every.subquery())).scalar_subquery()
+    total = _groups(scope, plan, table) if plan.group else integer(1)
     selected = [scope.dialect.json_bytes(scope.dialect.json_list(item)).label("data"), total.label("total")]
     names = [Output.DATA, Output.TOTAL]
     if exists is not None:
         selected.append(exists.label("parent"))
         names.append(Output.PARENT)
     return sa.select(*selected).select_from(rows), tuple(names)
+
+
+def _groups(scope: Scope, plan: AggregatePlan, table: Rows) -> Expression:
+    """How many groups there are; their measures are not worked out again."""
+    every, _ = _grouped(scope, replace(plan, measures=()), table)
+    return sa.select(sa.func.count()).select_from(scope.alias(every.subquery())).scalar_subquery()
 
 
 def _grouped(scope: Scope, plan: AggregatePlan, table: Rows) -> tuple[Query, Expression | None]:

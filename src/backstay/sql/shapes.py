@@ -89,7 +89,7 @@ def ordered(scope: Scope, query: Query, order: tuple[PlanOrder, ...], rows: Rows
     """The query with its sort keys; keys of to-one relations add left joins."""
     keys, origin = order_keys(scope, order, rows, origin)
     clauses = [
-        scope.dialect.order(expression, descending=key.descending, nullable=can_be_null(key))
+        scope.dialect.order(expression, descending=key.descending, nullable=key.can_be_null)
         for key, expression in zip(order, keys, strict=True)
     ]
     return query.select_from(origin).order_by(*clauses)
@@ -109,8 +109,3 @@ def order_keys(scope: Scope, order: tuple[PlanOrder, ...], rows: Rows, origin: A
                 joins[trail] = there
         keys.append(scope.column(joins[trail], key.path.column))
     return keys, origin
-
-
-def can_be_null(key: PlanOrder) -> bool:
-    """A column reached through a left join can be absent even where it is not nullable."""
-    return key.path.column.nullable or bool(key.path.steps)

@@ -1,0 +1,155 @@
+"""Golden files: a request and who asks → the SQL of each dialect with its parameters → the answer.
+
+Each file in `cases/` opens with what is asked; the rest is written by `make golden` (GOLDEN_REWRITE=1) and read by
+people: a change of SQL is a change of these files. Compared, never written, in CI.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backstay.db.sqlite_engine import SqliteDatabase
+from support import seed
+from support.asgi import Answer, Client, bearer, sync_engine
+from support.pretty import pretty
+from support.samples import ROWS, Sample
+from support.world import sqlite_url, world
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
+REWRITE = os.environ.get("GOLDEN_REWRITE") == "1"
+PRINCIPALS = {
+    "anonymous": "",
+    "ada": bearer(1),
+    "bob": bearer(2),
+    "admin": bearer(900, roles=["admin"]),
+}
+#: A time that the server chose just now; those of the seed are all the same.
+_NOW = re.compile(r"(?!2026-01-02T03:04:05\.678901)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
+_DIVIDER = "\n-- "
+
+
+@dataclass(slots=True)
+class Recorded:
+    """The statements that ran, with their parameters."""
+
+    statements: list[tuple[str, list[Any]]] = field(default_factory=list[tuple[str, list[Any]]])
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a file asks."""
+
+    head: str
+    method: str
+    path: str
+    query: str
+    principal: str
+    body: Any
+
+    @classmethod
+    def read(cls, text: str) -> "Case":
+        """The case of a file's text: comments, a request line, `as:` and a JSON body."""
+        head = text.partition(_DIVIDER)[0].rstrip()
+        lines = [line for line in head.splitlines() if line and not line.startswith("#")]
+        method, url = lines[0].split(" ", 1)
+        path, _, query = url.partition("?")
+        principal = next((line.removeprefix("as: ") for line in lines if line.startswith("as: ")), "anonymous")
+        body = next((json.loads(line) for line in lines[1:] if line.startswith(("{", "["))), None)
+        return cls(head, method, path, query, principal, body)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """Every statement that a database is given, also those for refusals."""
+    found = Recorded()
+    read, write = SqliteDatabase.read, SqliteDatabase.write
+
+    def recording_read(self: Any, statement: Any, parameters: Any, context: Any) -> Any:
+        found.statements.append((statement.text, list(parameters)))
+        return read(self, statement, parameters, context)
+
+    def recording_write(self: Any, statement: Any, parameters: Any, context: Any) -> Any:
+        found.statements.append((statement.text, list(parameters)))
+        return write(self, statement, parameters, context)
+
+    monkeypatch.setattr(SqliteDatabase, "read", recording_read)
+    monkeypatch.setattr(SqliteDatabase, "write", recording_write)
+    return found
+
+
+@pytest.fixture
+def client(tmp_path: Path, recorded: Recorded) -> Iterator[Client]:
+    """The world, as seeded."""
+    engine = sync_engine(tmp_path / "world.db")
+    seed.fill(engine, [(Sample.__table__, ROWS)])
+    engine.dispose()
+    with Client(world(sqlite_url(tmp_path / "world.db"), sample=Sample)) as opened:
+        yield opened
+
+
+def body_of(answer: Answer) -> str:
+    """The answer's JSON, a line for each row; what differs from run to run is left out."""
+    if not answer.body:
+        return ""
+    found = answer.json
+    if answer.status >= 400:
+        kept = ("code", "detail", "errors", "hint")
+        return json.dumps({name: found[name] for name in kept}, ensure_ascii=False, indent=1)
+    data = found["data"]
+    rows = data if isinstance(data, list) else [data]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    shown = "[\n  " + ",\n  ".join(lines) + "\n]" if isinstance(data, list) and data else ",".join(lines) or "[]"
+    meta = f"\n{json.dumps(found['meta'])}" if "meta" in found else ""
+    return shown + meta
+
+
+def rendered(case: Case, answer: Answer, recorded: Recorded) -> str:
+    """The file as it should be."""
+    parts = [case.head]
+    for text, parameters in recorded.statements:
+        parts.append(f"-- sqlite\n{pretty(text)}")
+        parts.append(f"-- parameters\n{json.dumps(parameters, ensure_ascii=False, default=repr)}")
+    parts.append(f"-- answer {answer.status}\n{body_of(answer)}".rstrip())
+    return _NOW.sub("<now>", "\n\n".join(parts)) + "\n"
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_a_request_becomes_this_sql_and_this_answer(path: Path, client: Client, recorded: Recorded) -> None:
+    """The SQL, its parameters and the answer are what the file says."""
+    text = path.read_text(encoding="utf-8")
+    case = Case.read(text)
+    answer = client.request(case.method, case.path, case.query, body=case.body, credential=PRINCIPALS[case.principal])
+    assert answer.status < 500
+    found = rendered(case, answer, recorded)
+    if REWRITE:
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8"), "run `make golden`, and read the diff"
+    if case.method == "GET" and answer.status == 200:
+        assert len(recorded.statements) == 1
+
+
+def test_there_are_enough_cases() -> None:
+    """An empty folder would pass without a word."""
+    assert len(CASES) >= 40
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_no_value_is_in_the_sql(path: Path) -> None:
+    """What the request said is among the parameters; the SQL has none of it but the page size."""
+    case = Case.read(path.read_text(encoding="utf-8"))
+    sections = path.read_text(encoding="utf-8").split(_DIVIDER)
+    sql = "\n".join(section for section in sections if section.startswith("sqlite"))
+    values = [part.partition("=") for part in case.query.split("&") if part]
+    filters = [v for n, _, v in values if n.partition("[")[0] not in _WORDS and not n.endswith("[is]")]
+    given = [str(v) for v in (case.body or {}).values()] if isinstance(case.body, dict) else []
+    for value in [*filters, *given]:
+        assert value == "" or not re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", sql), value
+
+
+_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "group", "select", "or", "and")
