@@ -70,7 +70,7 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, path: str = "/health/live") -> None:
         """Return once it answers; fail with its output when it stops before."""
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
@@ -78,12 +78,12 @@ class Server:
                 raise AssertionError(f"the server stopped with {self.process.returncode}: {self.log}")
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
-                    connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
                     if connection.recv(12) == b"HTTP/1.1 200":
                         return
             except OSError:
                 pass
-            time.sleep(0.01)
+            time.sleep(0.003)
         raise AssertionError(f"the server did not answer: {self.log}")
 
     @property
