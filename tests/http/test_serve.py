@@ -234,6 +234,16 @@ def test_targets_that_cannot_be_served_are_one_line(tmp_path: Path) -> None:
     assert "nowhere" in refusal(str(good), "--database", f"sqlite:///{tmp_path}/nowhere/a.db", "--port", port)
 
 
+def both_listening(server: Server) -> set[int]:
+    """The two workers, once both listen."""
+    deadline = time.monotonic() + 10
+    while len(found := listeners(server.port)) < 2:
+        assert server.process.poll() is None, server.log
+        assert time.monotonic() < deadline, (found, server.log)
+        time.sleep(0.05)
+    return found
+
+
 def listeners(port: int) -> set[int]:
     """The processes that listen on a port, from /proc."""
     sockets = set()
@@ -258,9 +268,8 @@ def test_workers_share_one_port_and_one_file(pages: tuple[Path, Path]) -> None:
     app, database = pages
 
     async def talk(server: Server) -> set[int]:
+        both_listening(server)
         deadline = time.monotonic() + 10
-        while len(listeners(server.port)) < 2 and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
         found: dict[int, int] = {}
         while len(found) < 2 and time.monotonic() < deadline:
             wire = await server.connect()
@@ -269,7 +278,7 @@ def test_workers_share_one_port_and_one_file(pages: tuple[Path, Path]) -> None:
             answer = await wire.request("POST", "/api/v1/pages", body={"title": str(pid)}, credential=CREDENTIAL)
             assert answer[0] == 201, answer
             await wire.close()
-        assert len(found) == 2, "one process answered everything"
+        assert len(found) == 2, (found, listeners(server.port), server.log)
         assert server.process.pid not in found
         assert set(found) == listeners(server.port)
         wire = await server.connect()
@@ -289,11 +298,8 @@ def test_workers_share_one_port_and_one_file(pages: tuple[Path, Path]) -> None:
 def test_a_worker_that_dies_is_replaced(pages: tuple[Path, Path]) -> None:
     """After kill -9 of one of two workers there are two again, and the server answers all the time after."""
     with Server(*pages, "--workers", "2") as server:
-        deadline = time.monotonic() + 10
-        while len(listeners(server.port)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        before = both_listening(server)
         time.sleep(2)  # a worker that dies in its first two seconds is a start that failed
-        before = listeners(server.port)
         os.kill(min(before), signal.SIGKILL)
         deadline = time.monotonic() + 10
         after = before
