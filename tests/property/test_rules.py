@@ -281,9 +281,9 @@ def check_includes(
 ) -> None:
     """An embedded row is a visible one, both ways and through two relations."""
     listed = reader.json("/notes", "include=team.notes&limit=100")
-    for note in listed["data"] if listed else []:
-        team = note["team"]
-        assert (team["id"] if team else None) == team_of[note["id"]]
+    for row in listed["data"] if listed else []:
+        team = row["team"]
+        assert (team["id"] if team else None) == team_of[row["id"]]
         if team:
             assert {inner["id"] for inner in team["notes"]} == {k for k, t in team_of.items() if t == team["id"]}
     listed = reader.json("/teams", "include=notes.team&limit=100")
