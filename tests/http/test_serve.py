@@ -1,7 +1,6 @@
 """`backstay serve`: how it starts and stops, what it refuses, and that several processes are one server."""
 
 import asyncio
-import functools
 import json
 import os
 import re
@@ -178,10 +177,17 @@ def test_a_request_without_end_is_cut_off(pages: tuple[Path, Path]) -> None:
 
 
 def serve(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run `backstay serve` until it stops by itself."""
+    """Run `backstay serve` until it stops by itself; if it does not, end it with its workers."""
     command = [sys.executable, "-m", "backstay", "serve", *arguments]
-    with_pipes = functools.partial(subprocess.run, capture_output=True, text=True, timeout=30, check=False)
-    return with_pipes(command, env=environment(**settings))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment(**settings), start_new_session=True, **pipes)
+    try:
+        out, error = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, out, error)
 
 
 def refusal(*arguments: str, **settings: object) -> str:
