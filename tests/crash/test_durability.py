@@ -12,7 +12,7 @@ import pytest
 
 from support.asgi import bearer, sync_engine
 from support.ledger import Base
-from support.server import LEDGER, Server, Wire
+from support.server import LEDGER, Server, Wire, run
 
 CLIENTS = 64
 ROUNDS = 5
@@ -103,7 +103,7 @@ def test_acknowledged_writes_survive_kill_9(database: Path) -> None:
 
     for _ in range(ROUNDS):
         with Server(LEDGER, database) as server:
-            asyncio.run(round_of_writes(server))
+            run(round_of_writes(server))
         check(database, load)
     assert set(load.statuses) == {201}
     assert len(load.acknowledged) > CLIENTS * ROUNDS
@@ -126,7 +126,7 @@ def test_two_processes_write_one_file(database: Path) -> None:
         await asyncio.wait_for(asyncio.gather(*tasks), 30)
 
     with Server(LEDGER, database) as first, Server(LEDGER, database) as second:
-        asyncio.run(write((first, second)))
+        run(write((first, second)))
     both = Load()
     for load in loads:
         both.sent |= load.sent
@@ -158,7 +158,7 @@ def test_a_killed_process_does_not_stop_the_other(database: Path) -> None:
         await asyncio.wait_for(asyncio.gather(*tasks), 20)
 
     with Server(LEDGER, database) as victim, Server(LEDGER, database) as survivor:
-        asyncio.run(write(victim, survivor))
+        run(write(victim, survivor))
     both = Load()
     for load in loads:
         both.sent |= load.sent

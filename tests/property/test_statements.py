@@ -139,6 +139,9 @@ LIST_WORDS = {
     "include": ["shelf", "shelf.books"],
     "fields": ["id", "title,count"],
     "count": ["false", "true"],
+    # In a list these words are fields like any other.
+    "group": ["5", "6"],
+    "select": ["5", "6"],
 }
 AGGREGATE_WORDS = {
     "select": ["count", "max(pages),count", "t:sum(weight)"],

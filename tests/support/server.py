@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from support.asgi import SECRET
 
@@ -69,7 +70,7 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, path: str = "/health/live") -> None:
         """Return once it answers; fail with its output when it stops before."""
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
@@ -77,12 +78,12 @@ class Server:
                 raise AssertionError(f"the server stopped with {self.process.returncode}: {self.log}")
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
-                    connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
                     if connection.recv(12) == b"HTTP/1.1 200":
                         return
             except OSError:
                 pass
-            time.sleep(0.01)
+            time.sleep(0.003)
         raise AssertionError(f"the server did not answer: {self.log}")
 
     @property
@@ -102,7 +103,26 @@ class Server:
 
     async def connect(self) -> "Wire":
         """A new connection."""
-        return Wire(*await asyncio.open_connection("127.0.0.1", self.port))
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port))
+        _OPEN.add(wire)
+        return wire
+
+
+_OPEN: set["Wire"] = set()
+Result = TypeVar("Result")
+
+
+def run(conversation: Coroutine[Any, Any, Result]) -> Result:
+    """Run a conversation with servers in a loop of its own; what it leaves open is closed, also when it fails."""
+
+    async def closing() -> Result:
+        try:
+            return await conversation
+        finally:
+            for wire in list(_OPEN):
+                await wire.close()
+
+    return asyncio.run(closing())
 
 
 class Wire:
@@ -144,6 +164,7 @@ class Wire:
 
     async def close(self) -> None:
         """Hang up."""
+        _OPEN.discard(self)
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()

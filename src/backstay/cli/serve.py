@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from ..app import Backstay
 
 CHILD = "BACKSTAY_CHILD"
+FIRST, WORKER, DEV = "first", "worker", "dev"
 DRAIN_POLL_S = 0.02
+#: A worker that stops so soon after the first start has a fault that starting it again does not mend.
+STARTUP_S = 2.0
+OPERATOR_ERROR = 2
 
 
 def serve_target(target: str, *, workers: int | None = None, dev: bool = False, **settings: Any) -> None:
@@ -34,19 +38,21 @@ def serve_target(target: str, *, workers: int | None = None, dev: bool = False, 
     Raises:
         OperatorError: a target, port or database that cannot be used.
     """
-    config = Config.from_environment(workers=workers, dev=dev or None)
     child = os.environ.get(CHILD)
-    if config.dev and not child:
+    if Config.from_environment(dev=dev or None).dev and not child:
         _supervise_dev(target)
-    elif config.workers > 1 and not child:
-        _supervise_workers(config.workers)
-    else:
-        loaded = load_target(target, database=settings.pop("database", None))
-        app = loaded.app
-        app.configure(workers=workers, dev=dev or None, **settings)
-        if app.config.dev:
-            _prepare_dev(loaded)
-        run(app, shared_port=child == "worker", quiet=child == "worker")
+        return
+    loaded = load_target(target, database=settings.pop("database", None))
+    app = loaded.app
+    app.configure(workers=workers, dev=dev or None, **settings)
+    if app.config.workers > 1 and not child:
+        # Here and not in the workers, which share the port: they would share another server's too.
+        _check_port(app.config, shared=False)
+        _supervise_workers(app.config.workers)
+        return
+    if app.config.dev:
+        _prepare_dev(loaded)
+    run(app, shared_port=child in (FIRST, WORKER), quiet=child == WORKER)
 
 
 def run(app: Backstay, *, shared_port: bool = False, quiet: bool = False) -> None:
@@ -145,6 +151,7 @@ def _prepare_dev(loaded: Loaded) -> None:
 def _supervise_workers(workers: int) -> None:
     """Run copies of this command that share the port; one that dies is started again."""
     stopping = False
+    failure = 0
     children: list[subprocess.Popen[bytes]] = []
 
     def start(kind: str) -> subprocess.Popen[bytes]:
@@ -158,7 +165,7 @@ def _supervise_workers(workers: int) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    children += [start("first" if i == 0 else "worker") for i in range(workers)]
+    children += [start(FIRST if i == 0 else WORKER) for i in range(workers)]
     started = time.monotonic()
     while not stopping:
         time.sleep(0.1)
@@ -166,13 +173,17 @@ def _supervise_workers(workers: int) -> None:
             code = child.poll()
             if code is None or stopping:
                 continue
-            if time.monotonic() - started < 2:
+            if code == OPERATOR_ERROR or time.monotonic() - started < STARTUP_S:
+                failure = code or 1
                 stop()
-                raise SystemExit(code or 1)
-            sys.stderr.write(f"a worker stopped with code {code}: starting another\n")
-            children[i] = start("worker")
+            else:
+                sys.stderr.write(f"a worker stopped with code {code}: starting another\n")
+                children[i] = start(WORKER)
     for child in children:
+        child.terminate()  # a signal may have come before all of them were there
         child.wait()
+    if failure:
+        raise SystemExit(failure)
 
 
 def _supervise_dev(target: str) -> None:
@@ -183,7 +194,7 @@ def _supervise_dev(target: str) -> None:
     stopping = False
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "backstay", *sys.argv[1:]], env=os.environ | {CHILD: "dev"})
+        return subprocess.Popen([sys.executable, "-m", "backstay", *sys.argv[1:]], env=os.environ | {CHILD: DEV})
 
     child = start()
 
@@ -205,4 +216,5 @@ def _supervise_dev(target: str) -> None:
             child.terminate()
             child.wait()
             child = start()
+    child.terminate()  # a signal may have come while it was restarted
     child.wait()

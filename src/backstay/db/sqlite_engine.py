@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """SQLite as a Database: reads on the event loop under a budget, slow ones in threads, writes in one thread.
 
-The budget counts progress-handler calls of one execution, not time: a process that was descheduled is not
+The budget counts progress-handler calls of one execution, not time: a read that waited for the processor is not
 slow. A shape that exceeded it goes to a thread at once from then on, until it proves quick there.
 """
 
@@ -87,7 +87,8 @@ class SqliteDatabase:
         self._threads = ThreadPoolExecutor(config.reader_threads, thread_name_prefix="backstay-reader")
         self._local = threading.local()
         self._opened: list[apsw.Connection] = []
-        self._slow: dict[Statement, None] = {}
+        #: Shapes that go to a thread at once (True), or took long once, perhaps by the machine's fault (False).
+        self._slow: dict[Statement, bool] = {}
         self._spilled = 0
         self._running = 0
 
@@ -96,9 +97,11 @@ class SqliteDatabase:
     ) -> list[Row] | Awaitable[list[Row]]:
         """The statement's rows: at once when it is quick, else awaitable."""
         context.statements += 1
-        if statement in self._slow:
+        verdict = self._slow.get(statement)
+        if verdict:
             return self._spill(statement, parameters, context)
         self._budget.calls = 0
+        burned = time.thread_time() if verdict is False else 0.0
         started = time.perf_counter()
         try:
             rows = self._execute(statement.text, parameters).fetchall()
@@ -112,14 +115,26 @@ class SqliteDatabase:
         tally = statement.tally
         tally.count += 1
         tally.seconds += elapsed
-        if elapsed > self._inline_s and self._budget.calls <= 1:
-            self._remember(statement)  # one long step, such as count(*), that no handler sees
+        if verdict is False:
+            self._judge(statement, time.thread_time() - burned)
+        elif elapsed > self._inline_s and self._budget.calls <= 1:
+            self._remember(statement, slow=False)
         return rows
 
-    def _remember(self, statement: Statement) -> None:
+    def _judge(self, statement: Statement, burned: float) -> None:
+        """A suspect that took processor time has one long step, such as count(*), that no handler sees.
+
+        One that took only time had to wait for a processor: behind slow queries in a thread it would wait longer.
+        """
+        if burned > self._inline_s:
+            self._remember(statement)
+        else:
+            self._slow.pop(statement, None)
+
+    def _remember(self, statement: Statement, *, slow: bool = True) -> None:
         if len(self._slow) >= SLOW_SHAPES_MAX:
             self._slow.pop(next(iter(self._slow)))
-        self._slow[statement] = None
+        self._slow[statement] = slow
 
     async def _spill(self, statement: Statement, parameters: Sequence[Any], context: Context) -> list[Row]:
         self._spilled += 1
@@ -141,9 +156,9 @@ class SqliteDatabase:
             raise Problem("QUERY_TIMEOUT", headers=(("retry-after", "5"),))
         connection = self._thread_connection()
         connection.set_progress_handler(lambda: time.monotonic() > deadline, THREAD_STEPS_PER_CALL)
-        started = time.perf_counter()
+        burned = time.thread_time()
         rows = connection.execute(statement.text, parameters).fetchall()
-        if time.perf_counter() - started < QUICK_S:
+        if time.thread_time() - burned < QUICK_S:
             self._slow.pop(statement, None)
         return rows
 
