@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from .auth.tokens import Tokens
 from .config import Config
 from .console.docs import Docs
 from .console.health import Health
 from .console.metrics import Metrics
+from .context import Context
 from .db.database import Database
+from .db.sessions import Sessions
 from .db.sqlite_engine import SqliteDatabase
 from .engine import Engine
 from .errors import OperatorError, perhaps
@@ -50,6 +53,7 @@ class Runtime:
 
     engine: Engine
     database: Database
+    sessions: Sessions
     frame: Frame
     routes: Routes
     health: Health
@@ -194,6 +198,18 @@ class Backstay:
         """A custom `DELETE` endpoint."""
         return self.route("DELETE", path, **options)
 
+    def session(self, context: Context | None = None) -> AsyncSession:
+        """A read-only ORM session for a custom endpoint, which decides itself what it shows.
+
+        Args:
+            context: the endpoint's; the session's statements are counted in it.
+
+        Example:
+            >>> async with app.session(ctx) as session:
+            ...     game = await session.get(Game, 7)
+        """
+        return self.start().sessions.open(context)
+
     def seeder(self, function: Callable[..., None]) -> Callable[..., None]:
         """Register a function that `backstay db seed` calls with an ORM session and a progress helper."""
         self.seeders.append(function)
@@ -234,6 +250,7 @@ class Backstay:
         """Finish what runs and close the database."""
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
+            await runtime.sessions.close()
             await runtime.database.close()
             runtime.frame.log.flush()
 
@@ -284,7 +301,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
         success_flag=success_flag,
     )
     log.later = frame.schedule_flush
-    return Runtime(engine, database, frame, routes, health, observations)
+    return Runtime(engine, database, Sessions(config), frame, routes, health, observations)
 
 
 def _fixed_routes(
