@@ -9,7 +9,7 @@ import orjson
 from ..auth.tokens import Tokens
 from ..config import Config
 from ..errors import OperatorError
-from ..schema.policy import Flag
+from ..schema.policy import ME_PREFIX, Flag
 from .target import load_app
 
 
@@ -33,7 +33,7 @@ def print_routes(target: str, *, as_json: bool) -> None:
 
 def words(rule: object) -> str:
     """A rule in words."""
-    return repr(rule) if isinstance(rule, Flag) else " ".join(str(rule).split())
+    return repr(rule) if isinstance(rule, Flag) else " ".join(str(rule).replace(f":{ME_PREFIX}", "me.").split())
 
 
 def print_openapi(target: str) -> None:
