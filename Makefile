@@ -43,4 +43,4 @@ golden: $(VENV)/.dev ## rewrite the golden request→SQL→JSON files
 	@GOLDEN_REWRITE=1 $(BIN)/pytest -q -n 0 tests/golden
 
 clean: ## remove what make made
-	@rm -rf $(VENV) .data
+	@rm -rf $(VENV) .data examples/*/.data
