@@ -101,7 +101,7 @@ def _place(found: Parameters, name: str, value: str, words: tuple[str, ...], con
             raise invalid(base, "duplicate", "is given twice.")
         else:
             found.words[base] = value
-    elif inner is not None and base in _SCOPED and base in words and inner not in COMPARISONS and inner != "is":
+    elif inner is not None and base in _SCOPED and inner not in COMPARISONS and inner != "is":
         scope = found.scoped.setdefault(inner, {})
         if base in scope:
             raise invalid(name[:80], "duplicate", "is given twice.")
