@@ -89,6 +89,8 @@ class Backstay:
         self.version = version
         self.seeders: list[Callable[..., None]] = []
         self.config = config or Config.from_environment()
+        #: Whether it serves a database that is not made from models, and so not migrated by them.
+        self.existing = schema is not None
         self._schema = schema
         self._envelope = envelope
         self._exposures: list[Exposure] = []

@@ -3,7 +3,8 @@
 - A block with a title (```python title="app.py") is a file; a `diff` block with a title changes that file.
 - A `shell` block runs in bash; folder and environment last for the page. `backstay serve` runs until the page ends
   or serves again.
-- A `json` or `text` block after a `shell` block is what its last command prints, where `…` stands for anything.
+- A `json` or `text` block after a `shell` block is what it prints, where `…` stands for anything;
+  ```text title="server" is part of what the server has said.
 
 Port 8000 of the page is a free port here.
 """
@@ -122,6 +123,8 @@ class Walk:
                 self.shell(block.text)
             case "json":
                 same_json(json.loads(self._ported(block.text)), json.loads(self.printed))
+            case "text" if block.title == "server":
+                assert self._ported(block.text).strip() in self._logged(), "the server did not say so"
             case "text":
                 same_text(self._ported(block.text), self.printed)
             case "diff":

@@ -190,7 +190,7 @@ def _project(loaded: Loaded) -> Project:
     from ..db.migrate import Project
 
     if loaded.folder is None:
-        raise OperatorError("An existing database has no models to migrate by: name an app, not a database URL.")
+        raise OperatorError("An existing database has no models to migrate by: name an app of declared models.")
     return Project(loaded.app.config.database_url, loaded.app.schema.metadata, loaded.folder / MIGRATIONS)
 
 
