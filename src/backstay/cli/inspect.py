@@ -10,6 +10,7 @@ from ..auth.tokens import Tokens
 from ..config import Config
 from ..errors import OperatorError
 from ..schema.policy import ME_PREFIX, Flag
+from .secret import kept_secret
 from .target import load_app
 
 
@@ -44,7 +45,7 @@ def print_openapi(target: str) -> None:
 
 def print_token(subject: str, roles: list[str], ttl_s: int) -> None:
     """A signed token."""
-    config = Config.from_environment()
-    if not config.secret:
-        raise OperatorError("No BACKSTAY_SECRET is set: export one of at least 32 bytes, the server's.")
-    sys.stdout.write(Tokens(config.secret).issue(subject, roles=roles, ttl_s=ttl_s) + "\n")
+    secret = Config.from_environment().secret or kept_secret()
+    if not secret:
+        raise OperatorError("No BACKSTAY_SECRET is set: export the server's, or start `backstay serve --dev` here.")
+    sys.stdout.write(Tokens(secret).issue(subject, roles=roles, ttl_s=ttl_s) + "\n")
