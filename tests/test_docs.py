@@ -75,7 +75,7 @@ def test_every_block_names_its_language() -> None:
 
 
 def test_reference_is_current() -> None:
-    """The generated pages are what `make docs` writes: every setting, code, command, metric and name has its heading."""
+    """The generated pages are what `make docs` writes."""
     generate = generator()
     stale = [name for name in generate.PAGES if (generate.REFERENCE / name).read_text() != generate.text_of(name)]
     assert stale == [], "run `make docs`"
