@@ -9,9 +9,19 @@ from typing import Any
 import pytest
 
 import backstay
+from backstay.auth.tokens import TOKEN_BYTES_MAX, TOKENS_MAX
 from backstay.cli.new import APP
 from backstay.config import SETTINGS
+from backstay.db.apsw_types import DIGITS_MAX
+from backstay.db.sqlite_writer import GROUP_MAX
+from backstay.engine import STATEMENTS_MAX
 from backstay.errors import CODES
+from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
+from backstay.query.payload import FIELD_ERRORS_MAX
+from backstay.query.values import LIST_ITEMS_MAX
+from backstay.rest.cursors import CURSOR_CHARS_MAX
+from backstay.rest.groups import DEPTH_MAX as GROUP_DEPTH_MAX
+from backstay.rest.params import PAGE_MAX
 from support.documents import ROOT, Walk, blocks_of, pages
 
 README = ROOT / "README.md"
@@ -25,6 +35,20 @@ NOT_RUN = {
     '"""Books and their reviews': "`backstay new` makes this file, which a test compares",
     "make run": "installs the package from the network; each of its parts is tested",
     "python -m pip install": "installs the package from the network",
+}
+FIXED_LIMITS = {
+    "values in a list filter": LIST_ITEMS_MAX,
+    "relations in a filter or sort path": PATH_STEPS_MAX,
+    "depth of groups": GROUP_DEPTH_MAX,
+    "included relations in one request": INCLUDES_MAX,
+    "number of a page": PAGE_MAX,
+    "characters of a cursor": CURSOR_CHARS_MAX,
+    "field errors in one answer": FIELD_ERRORS_MAX,
+    "bytes of a token": TOKEN_BYTES_MAX,
+    "statements kept compiled": STATEMENTS_MAX,
+    "verified tokens kept": TOKENS_MAX,
+    "writes in one commit": GROUP_MAX,
+    "digits of a Numeric on SQLite": DIGITS_MAX,
 }
 _LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.M)
@@ -108,6 +132,34 @@ def test_decisions_have_numbers_of_their_own() -> None:
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
     titles = [path.read_text(encoding="utf-8").splitlines()[0] for path in pages("docs/decisions")]
     assert [title[2:6] for title in titles] == [name[:4] for name in names]
+
+
+@pytest.mark.parametrize(("limit", "value"), FIXED_LIMITS.items())
+def test_fixed_limits_are_as_documented(limit: str, value: int) -> None:
+    """A number that changes in the code changes on the page."""
+    assert f"| {limit} | {value} |" in (ROOT / "docs/concepts/limits.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_that_bounds_is_on_the_page_of_limits() -> None:
+    """A new limit is explained where limits are."""
+    page = (ROOT / "docs/concepts/limits.md").read_text(encoding="utf-8")
+    bounds = [s.env for s in SETTINGS if s.name.endswith(("_max", "_timeout_s", "_budget_ms", "_threads"))]
+    assert [env for env in bounds if f"`{env}`" not in page] == []
+
+
+def test_every_invariant_names_tests_that_exist() -> None:
+    """No promise without its proof."""
+    page = (ROOT / "docs/concepts/invariants.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    assert all("::test_" in row for row in rows)
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", page)
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in read(ROOT / file)]
+    assert missing == []
+
+
+def read(path: Path) -> str:
+    """A file's text; empty when it is not there."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def generator() -> Any:

@@ -59,6 +59,30 @@ def test_data_is_the_same_on_every_run(arcade: Walk) -> None:
     }
 
 
+READS = [
+    "/games",
+    "/games?count=false&limit=5",
+    "/games/astro-blaster",
+    "/games/astro-blaster/scores?include=player,game&sort=-value",
+    "/games?include=scores.player.scores&limit=2&limit[scores]=2&limit[scores.player.scores]=2",
+    "/games/astro-blaster?include=scores.player&limit[scores]=3",
+    "/scores?cursor=&sort=player.username,-value&limit=5&include=player",
+    "/scores?player.username=ada&game.slug[in]=astro-blaster,iron-golf&sort=-value&page=2",
+    "/users?scores.value[gte]=999990&limit=3",
+    "/scores?or=(value[lt]=10,and(value[gt]=999990,player.username=ada))&fields=value",
+    "/scores/aggregate?group=game.slug&select=count,best:max(value)&sort=-best&limit=3",
+]
+
+
+@pytest.mark.parametrize("path", READS)
+def test_every_read_is_one_statement(arcade: Walk, path: str) -> None:
+    """Whatever it includes, filters and counts: `Server-Timing` says one, as often as it is asked."""
+    for _ in range(2):
+        with urllib.request.urlopen(f"{arcade.base}/api/v1{path}") as answer:
+            assert 'statements;desc="1"' in answer.headers["server-timing"]
+            assert json.load(answer)["data"]
+
+
 def test_second_run_seeds_nothing(arcade: Walk) -> None:
     """run.sh may be started again: what is there stays."""
     command = ["backstay", "db", "seed", "--if-empty"]
