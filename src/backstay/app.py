@@ -231,8 +231,10 @@ class Backstay:
         )
 
     def routes(self) -> list[Route]:
-        """Its generated endpoints."""
-        return route_table(self.catalog(), self.config)
+        """Its endpoints: generated ones, then its own."""
+        own = [] if self._custom is None else self._custom.paths
+        custom = [Route(method, path, "", "custom") for method, path in own]
+        return route_table(self.catalog(), self.config) + custom
 
     def configure(self, **settings: Any) -> None:
         """Change settings before it starts; the command line's way in."""
