@@ -6,7 +6,7 @@ Nothing here runs in a server. The client needs `httpx2`, which only tests insta
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ _COUNT = re.compile(r'statements;desc="(\d+)"')
 
 
 @asynccontextmanager
-async def client(app: Backstay, *, headers: dict[str, str] | None = None) -> AsyncIterator[AsyncClient]:
+async def client(app: Backstay, *, headers: dict[str, str] | None = None) -> AsyncGenerator[AsyncClient]:
     """An HTTP client that calls the app in this process; leaving it stops the app.
 
     Args:
