@@ -101,12 +101,23 @@ def has_role(name: str) -> sa.ColumnElement[bool]:
     return Flag("role", name)
 
 
+_COMPARISONS = frozenset({operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge})
+
 #: What a rule is for one standing: certain, impossible, or a condition on the row.
 Folded = bool | sa.ColumnElement[bool]
 
 
 def fold(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
-    """Decide every Flag in a rule and simplify; what is left is a condition on the row."""
+    """Decide every Flag in a rule and simplify; what is left is a condition on the row.
+
+    A comparison with `me` never holds for who is not signed in: its value is null. That decides it here, so that
+    such a caller is asked to sign in before any row is looked for.
+    """
+    return _fold(rule, standing, negated=False)
+
+
+def _fold(rule: sa.ColumnElement[bool], standing: Standing, *, negated: bool) -> Folded:
+    """`negated`: null is false only where nothing turns it round."""
     if isinstance(rule, Flag):
         return rule.holds(standing)
     if isinstance(rule, elements.True_):
@@ -114,20 +125,20 @@ def fold(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
     if isinstance(rule, elements.False_):
         return False
     if isinstance(rule, elements.Grouping):
-        return fold(cast(Any, rule).element, standing)
+        return _fold(cast(Any, rule).element, standing, negated=negated)
     if isinstance(rule, elements.BooleanClauseList):
-        return _fold_list(rule, standing)
+        return _fold_list(rule, standing, negated=negated)
     if isinstance(rule, elements.UnaryExpression) and cast(Any, rule).operator is operators.inv:
-        inner = fold(cast(Any, rule).element, standing)
+        inner = _fold(cast(Any, rule).element, standing, negated=True)
         return (not inner) if isinstance(inner, bool) else sa.not_(inner)
-    return rule
+    return False if not standing[0] and not negated and _asks_for_me(rule) else rule
 
 
-def _fold_list(rule: elements.BooleanClauseList, standing: Standing) -> Folded:
+def _fold_list(rule: elements.BooleanClauseList, standing: Standing, *, negated: bool) -> Folded:
     conjunction = cast(Any, rule).operator is operators.and_
     left: list[sa.ColumnElement[bool]] = []
     for clause in cast(Any, rule).clauses:
-        folded = fold(clause, standing)
+        folded = _fold(clause, standing, negated=negated)
         if not isinstance(folded, bool):
             left.append(folded)
         elif folded is not conjunction:
@@ -135,6 +146,24 @@ def _fold_list(rule: elements.BooleanClauseList, standing: Standing) -> Folded:
     if not left:
         return conjunction
     return sa.and_(*left) if conjunction else sa.or_(*left)
+
+
+def _asks_for_me(rule: Any) -> bool:
+    """Whether it is null or false without a principal: a comparison with `me`, or the existence of a row by one."""
+    if isinstance(rule, elements.BinaryExpression):
+        sides = (cast(Any, rule).left, cast(Any, rule).right)
+        return cast(Any, rule).operator in _COMPARISONS and any(_is_me(side) for side in sides)
+    if isinstance(rule, sa.Exists):
+        query = getattr(cast(Any, rule).element, "element", None)
+        where = getattr(query, "whereclause", None)
+        # An aggregate without groups gives a row even where nothing matches.
+        plain = where is not None and all(isinstance(c, elements.ColumnClause) for c in query.selected_columns)
+        return plain and _fold(where, NO_STANDING, negated=False) is False
+    return False
+
+
+def _is_me(side: Any) -> bool:
+    return isinstance(side, sa.BindParameter) and str(cast(Any, side).key).startswith(ME_PREFIX)
 
 
 def roles_in(rule: sa.ColumnElement[bool]) -> frozenset[str]:
