@@ -54,9 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to this file")
     made.add_argument("--markdown", action="store_true", help="print the README's table")
-    made.add_argument(
-        "--serve", metavar="NAME", choices=KNOWN, help="only start this server with data, and wait"
-    )
+    made.add_argument("--serve", metavar="NAME", choices=KNOWN, help="only start this server with data, and wait")
     made.add_argument("--port", type=int, default=8_100, help="the port of --serve (default 8100)")
     return made
 

@@ -99,9 +99,7 @@ def drive(clients: dict[int, Client], requests: list[bytes], seconds: float) -> 
             client = clients[descriptor]
             chunk = client.socket.recv(RECEIVE_BYTES)
             if not chunk:
-                raise ConnectionError(
-                    f"the server closed a connection; received so far: {client.buffer[:200]!r}"
-                )
+                raise ConnectionError(f"the server closed a connection; received so far: {client.buffer[:200]!r}")
             buffer = client.buffer + chunk if client.buffer else chunk
             status = complete(buffer)
             if status is None:

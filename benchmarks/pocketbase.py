@@ -151,8 +151,7 @@ def _import_rows(path: Path) -> None:
             ),
         )
         connection.executemany(
-            "insert into games (id, slug, name, created_at, updated_at, version)"
-            " values (?1, ?2, ?3, ?4, ?4, 1)",
+            "insert into games (id, slug, name, created_at, updated_at, version) values (?1, ?2, ?3, ?4, ?4, 1)",
             ((record_id("g", number), slug, name, stamp(number)) for number, slug, name in data.game_rows()),
         )
         connection.executemany(
@@ -170,9 +169,7 @@ def _import_rows(path: Path) -> None:
 def _user_tokens(name: str, command: Any, home: Path) -> dict[int, str]:
     """Return one token per client; the superuser impersonates each, so that no password is hashed."""
     port = process.free_port()
-    server = process.start(
-        name, command(port), port=port, env={}, cwd=home, log=home / "setup.log", cpus=None
-    )
+    server = process.start(name, command(port), port=port, env={}, cwd=home, log=home / "setup.log", cpus=None)
     try:
         process.wait_until_answers(server, *[Request("GET", "/api/health").render()] * 2)
         admin = _sign_in(port)
@@ -197,9 +194,7 @@ def _requests(tokens: dict[int, str]) -> dict[Case, list[Request]]:
     """
     top = f"sort=-value&perPage={PAGE_ROWS}&skipTotal=1&expand=player"
     return {
-        "A": [
-            Request("GET", f"/api/collections/games/records/{record_id('g', game)}") for game in game_order()
-        ],
+        "A": [Request("GET", f"/api/collections/games/records/{record_id('g', game)}") for game in game_order()],
         "B": [
             Request("GET", f"/api/collections/scores/records?filter=(game='{record_id('g', game)}')&{top}")
             for game in game_order()

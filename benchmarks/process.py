@@ -168,11 +168,7 @@ def _first_success(server: Server, request: bytes) -> float:
         if status == 200:
             return elapsed_s
         if server.process.poll() is not None:
-            raise ServerError(
-                f"{server.name} ended with code {server.process.returncode}:\n{server.log_tail()}"
-            )
+            raise ServerError(f"{server.name} ended with code {server.process.returncode}:\n{server.log_tail()}")
         if elapsed_s > START_S_MAX:
-            raise ServerError(
-                f"{server.name} gave no answer in {START_S_MAX:g} s ({status=}):\n{server.log_tail()}"
-            )
+            raise ServerError(f"{server.name} gave no answer in {START_S_MAX:g} s ({status=}):\n{server.log_tail()}")
         time.sleep(0.002)

@@ -40,9 +40,7 @@ def method(settings: Settings) -> str:
 def file_system(directory: Path) -> str:
     """Return the kind of file system that holds `directory`: on tmpfs a durable write costs nothing."""
     kinds = {line.split()[1]: line.split()[2] for line in Path("/proc/mounts").read_text().splitlines()}
-    return next(
-        (kinds[str(path)] for path in (directory, *directory.parents) if str(path) in kinds), "unknown"
-    )
+    return next((kinds[str(path)] for path in (directory, *directory.parents) if str(path) in kinds), "unknown")
 
 
 def show(figures: Mapping[str, Figures], settings: Settings, console: Console) -> None:
@@ -69,9 +67,7 @@ def sections(figures: Mapping[str, Figures], cases: Sequence[Case]) -> list[Sect
     if "bare" in figures and len(figures) > 1:
         found.append(("CPU relative to bare", ["server", *cases], _ratio_rows(figures, cases, "bare")))
     if "backstay" in figures and len(figures) > 1:
-        found.append(
-            ("CPU relative to Backstay", ["server", *cases], _ratio_rows(figures, cases, "backstay"))
-        )
+        found.append(("CPU relative to Backstay", ["server", *cases], _ratio_rows(figures, cases, "backstay")))
     found.append(
         ("Requests per second (median over rounds)", ["server", *cases], _rate_rows(figures, cases)),
     )
@@ -97,19 +93,14 @@ def _ratio_rows(figures: Mapping[str, Figures], cases: Sequence[Case], base: str
 
 
 def _rate_rows(figures: Mapping[str, Figures], cases: Sequence[Case]) -> list[list[str]]:
-    return [
-        [one.title, *(f"{one.median(case, 'requests_s'):,.0f}" for case in cases)] for one in figures.values()
-    ]
+    return [[one.title, *(f"{one.median(case, 'requests_s'):,.0f}" for case in cases)] for one in figures.values()]
 
 
 def _latency_rows(figures: Mapping[str, Figures], cases: Sequence[Case]) -> list[list[str]]:
     return [
         [
             one.title,
-            *(
-                f"{one.median(case, 'p50_us') / 1e3:,.1f} / {one.median(case, 'p99_us') / 1e3:,.1f}"
-                for case in cases
-            ),
+            *(f"{one.median(case, 'p50_us') / 1e3:,.1f} / {one.median(case, 'p99_us') / 1e3:,.1f}" for case in cases),
         ]
         for one in figures.values()
     ]
@@ -132,9 +123,7 @@ def markdown(figures: Mapping[str, Figures], settings: Settings) -> str:
     """Return the README's table: CPU µs per request with the ratio to Backstay, p50, memory and start."""
     cases = settings.cases
     lines = [
-        "| server | "
-        + " | ".join(f"{case}: {CASES[case]}" for case in cases)
-        + " | RSS MiB | cold start ms |",
+        "| server | " + " | ".join(f"{case}: {CASES[case]}" for case in cases) + " | RSS MiB | cold start ms |",
         "|---|" + "---:|" * (len(cases) + 2),
     ]
     base = figures.get("backstay")

@@ -103,9 +103,7 @@ def start(
         cpus=cpus,
     )
     try:
-        cold = process.wait_until_answers(
-            server, target.requests["E"][0].render(), target.requests["A"][0].render()
-        )
+        cold = process.wait_until_answers(server, target.requests["E"][0].render(), target.requests["A"][0].render())
     except BaseException:
         server.stop()
         raise
@@ -175,9 +173,7 @@ def _measure_case(
                 _refuse_lost_writes(target, checks.score_count(target.database) - rows_before, load.requests)
             if not warmup:
                 figures[target.name].samples.setdefault(case, []).append(
-                    Sample(
-                        1e6 * cpu_s / load.requests, load.requests / load.seconds, load.p50_us, load.p99_us
-                    )
+                    Sample(1e6 * cpu_s / load.requests, load.requests / load.seconds, load.p50_us, load.p99_us)
                 )
 
 
@@ -191,9 +187,7 @@ def _refuse_errors(target: Target, case: Case, load: Load) -> None:
 
 def _refuse_lost_writes(target: Target, stored: int, acknowledged: int) -> None:
     if stored != acknowledged:
-        raise ServerError(
-            f"{target.name} case C: {acknowledged} creates acknowledged, {stored} rows in the file"
-        )
+        raise ServerError(f"{target.name} case C: {acknowledged} creates acknowledged, {stored} rows in the file")
 
 
 def serve(name: str, directory: Path, port: int, say: Say) -> None:

@@ -23,9 +23,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-INTERFACE = (
-    Interfaces.ASGINL
-)  # ASGI without the lifespan protocol; the one constant to change with Backstay's server
+INTERFACE = Interfaces.ASGINL  # ASGI without the lifespan protocol; the one constant to change with Backstay's server
 GROUP_WRITES_MAX = 256
 TOKENS_MAX = 10_000
 CLAIMS = jwt.JWTClaimsRegistry(sub={"essential": True}, exp={"essential": True})

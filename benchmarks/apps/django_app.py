@@ -170,9 +170,7 @@ class CountedPages(pagination.PageNumberPagination):
 class FirstPage(pagination.BasePagination):
     """The first rows without a total: what case B asks for."""
 
-    def paginate_queryset(
-        self, queryset: models.QuerySet, request: Request, view: object = None
-    ) -> list[Score]:
+    def paginate_queryset(self, queryset: models.QuerySet, request: Request, view: object = None) -> list[Score]:
         self.limit = min(int(request.query_params.get("limit", 20)), 100)
         return list(queryset[: self.limit])
 
@@ -206,9 +204,7 @@ class ScoreList(generics.ListCreateAPIView):
     permission_classes = [SignedInToWrite]
 
     def get_queryset(self) -> models.QuerySet:
-        return Score.objects.filter(game_id=int(self.request.query_params["game_id"])).select_related(
-            "player"
-        )
+        return Score.objects.filter(game_id=int(self.request.query_params["game_id"])).select_related("player")
 
     def get_serializer_class(self) -> type[serializers.ModelSerializer]:
         return ScoreSerializer if self.request.method == "POST" else ScoreWithPlayerSerializer

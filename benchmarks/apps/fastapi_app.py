@@ -142,11 +142,7 @@ async def top_scores(
 ) -> dict[str, object]:
     order = (Score.value.desc(), Score.id.desc()) if sort == "-value" else (Score.value, Score.id)
     scores = await session.scalars(
-        select(Score)
-        .where(Score.game_id == game_id)
-        .order_by(*order)
-        .limit(limit)
-        .options(joinedload(Score.player))
+        select(Score).where(Score.game_id == game_id).order_by(*order).limit(limit).options(joinedload(Score.player))
     )
     return {"data": scores.all(), "meta": Meta(page=1, limit=limit)}
 

@@ -131,16 +131,12 @@ async def top_scores(
     scores: ScoreService, game_id: int, sort: Literal["value", "-value"] = "-value", limit: Limit = 20
 ) -> Many[ScoreWithPlayer]:
     order = "desc" if sort == "-value" else "asc"
-    rows = await scores.list(
-        LimitOffset(limit, 0), OrderBy("value", order), OrderBy("id", order), game_id=game_id
-    )
+    rows = await scores.list(LimitOffset(limit, 0), OrderBy("value", order), OrderBy("id", order), game_id=game_id)
     return Many(scores.to_schema(rows, schema_type=ScoreWithPlayer).items, Meta(1, limit))
 
 
 @post("/api/v1/scores", middleware=[auth.middleware])
-async def create_score(
-    data: ScoreIn, request: Request[int, Token, Any], db_session: AsyncSession
-) -> One[ScoreOut]:
+async def create_score(data: ScoreIn, request: Request[int, Token, Any], db_session: AsyncSession) -> One[ScoreOut]:
     async with ScoreService.new(session=db_session) as scores:
         values = {"game_id": data.game_id, "value": data.value, "player_id": request.user}
         score = await scores.create(values, auto_commit=True, auto_refresh=False)

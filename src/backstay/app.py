@@ -119,7 +119,7 @@ class Backstay:
             hidden: columns that no front end shows, accepts, filters or sorts by.
             cache: seconds that a shared cache may keep public answers.
         """
-        names = key if isinstance(key, (tuple, list)) else (() if key is None else (key,))
+        names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
             read=_or(read, nobody),
             create=_or(create, _or(write, nobody)),

@@ -111,7 +111,7 @@ class ValidationError(Problem):
     def __init__(self, errors: Iterable[FieldError], *, hint: str = "") -> None:
         errors = tuple(errors)
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        first = errors[0]
+        first = next(iter(errors))
         super().__init__("VALIDATION_ERROR", f"{first.field}: {first.message}{more}", errors=errors, hint=hint)
 
 

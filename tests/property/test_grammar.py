@@ -290,7 +290,7 @@ def test_no_value_makes_the_parser_slow(client: Client, column: str, op: str, va
     started = time.process_time()
     answer = client.get("/things", f"{column}[{op}]={value}".encode())
     assert answer.status in (200, 400)
-    assert time.process_time() - started < 0.1
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("text", ["count" + "," * 6_000, "count(" + "," * 6_000, "count(" + "+" * 6_000 + "x("])
@@ -298,7 +298,7 @@ def test_no_measure_makes_the_parser_slow(client: Client, text: str) -> None:
     """The same of the aggregates' select."""
     started = time.process_time()
     assert client.get("/things/aggregate", f"select={text}".encode()).status in (200, 400)
-    assert time.process_time() - started < 0.1
+    assert time.process_time() - started < 2
 
 
 def test_a_scope_without_its_relation_is_refused(client: Client) -> None:

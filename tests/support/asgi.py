@@ -16,6 +16,7 @@ from backstay.db.apsw_dialect import create_sync_engine
 
 SECRET = "a secret of more than thirty-two bytes, for tests"
 Pairs = Iterable[tuple[str, str]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,31 +76,37 @@ class Client:
         """`POST` JSON below the base path."""
         return self.request("POST", path, body=body, **options)
 
-    def request(
-        self, method: str, path: str, query: Pairs | str | bytes = (), *, body: Any = None, credential: str = ""
-    ) -> Answer:
+    def request(self, method: str, path: str, query: Pairs | str | bytes = (), **options: Any) -> Answer:
         """One request; a body that is not bytes is sent as JSON."""
-        return self.loop.run_until_complete(self.send(method, path, query, body=body, credential=credential))
+        return self.loop.run_until_complete(self.send(method, path, query, **options))
 
     async def send(
-        self, method: str, path: str, query: Pairs | str | bytes = (), *, body: Any = None, credential: str = ""
+        self,
+        method: str,
+        path: str | bytes,
+        query: Pairs | str | bytes = (),
+        *,
+        body: Any = None,
+        credential: str = "",
+        headers: Headers | None = None,
     ) -> Answer:
-        """One request, for tests that send many at once."""
+        """One request, for tests that send many at once; `headers`, where given, are all that is sent."""
         raw = query if isinstance(query, (str, bytes)) else urlencode(list(query))
-        full = self.app.config.base_path + path if path.startswith("/") else path
-        headers = [(b"host", b"test")]
-        if body is not None:
-            headers.append((b"content-type", b"application/json"))
+        path = path.encode() if isinstance(path, str) else path
+        full = self.app.config.base_path.encode() + path if path.startswith(b"/") else path
+        sent = list(headers) if headers is not None else [(b"host", b"test")]
+        if body is not None and headers is None:
+            sent.append((b"content-type", b"application/json"))
         if credential:
-            headers.append((b"authorization", credential.encode()))
+            sent.append((b"authorization", credential.encode()))
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         scope = {
             "type": "http",
             "method": method,
-            "path": full,
-            "raw_path": full.encode(),
+            "path": full.decode("utf-8", "replace"),
+            "raw_path": full,
             "query_string": raw.encode() if isinstance(raw, str) else raw,
-            "headers": headers,
+            "headers": sent,
         }
         seen: dict[str, Any] = {"body": b""}
 

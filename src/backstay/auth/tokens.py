@@ -80,8 +80,9 @@ class Tokens:
         except (JoseError, ValueError, TypeError, KeyError, UnicodeDecodeError, RecursionError):
             raise refusal from None
         expires, subject, roles = claims.get("exp"), claims.get("sub"), claims.get("roles", [])
-        numeric = isinstance(expires, (int, float)) and not isinstance(expires, bool)
-        if not numeric or expires <= time.time() or not isinstance(subject, str) or not subject:
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or expires <= time.time():
+            raise refusal
+        if not isinstance(subject, str) or not subject:
             raise refusal
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):  # type: ignore[reportUnknownVariableType]
             raise refusal

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..db.migrate import Operation, Project
     from .target import Loaded
 
+#: The folder beside an app's file that holds its migrations.
+MIGRATIONS = "migrations"
+
 db_app = typer.Typer(
     name="db",
     help="Migrations: write them from the models, apply them, take them back; seed and reset.",
@@ -152,6 +155,20 @@ def reset_command(target: Target = "", yes: Yes = False, database: Database = No
         typer.echo(f"dropped everything, applied {len(done.applied)} migrations, ran {len(seeded)} seeders")
 
 
+def apply_safe_migrations(loaded: Loaded) -> None:
+    """What `serve --dev` does before it serves: one line for each change made, and for each refused."""
+    from ..db.migrate import prepare_dev
+
+    done = prepare_dev(_project(loaded))
+    lines = [f"  migrated: {operation.text}" for operation in done.applied]
+    lines += [f"  wrote {MIGRATIONS}/{path.name}" for path in done.files]
+    for operation in done.refused:
+        mend = "" if "`backstay db" in operation.text else ": run `backstay db new NAME`, then `backstay db migrate`"
+        lines.append(f"  NOT migrated: {operation.text}{mend}")
+    for line in lines:
+        typer.echo(line, err=True)
+
+
 def _load(target: str, database: str | None) -> Loaded:
     from .target import load_target
 
@@ -163,7 +180,7 @@ def _project(loaded: Loaded) -> Project:
 
     if loaded.folder is None:
         raise OperatorError("An existing database has no models to migrate by: name an app, not a database URL.")
-    return Project(loaded.app.config.database_url, loaded.app.schema.metadata, loaded.folder / "migrations")
+    return Project(loaded.app.config.database_url, loaded.app.schema.metadata, loaded.folder / MIGRATIONS)
 
 
 def _seed(loaded: Loaded, *, quiet: bool) -> list[str]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..errors import OperatorError
+from ..observe import Observations
+from .db import MIGRATIONS, apply_safe_migrations
 from .target import Loaded, load_target
 
 if TYPE_CHECKING:
@@ -105,13 +107,17 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
     # Finish what is in flight while the listener still answers it, then close.
     runtime.health.draining = True
     deadline = time.monotonic() + config.shutdown_timeout_s
-    while runtime.observations.in_flight and time.monotonic() < deadline:
-        await asyncio.sleep(DRAIN_POLL_S)
+    await _drained(runtime.observations, deadline)
     server.stop()
     await serving
-    while runtime.observations.in_flight and time.monotonic() < deadline:
-        await asyncio.sleep(DRAIN_POLL_S)
+    await _drained(runtime.observations, deadline)
     await app.stop()
+
+
+async def _drained(observations: Observations, deadline: float) -> None:
+    """Return when nothing is in flight, or at the deadline; the hot path only counts, so this asks."""
+    while observations.in_flight and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(DRAIN_POLL_S)
 
 
 def _announce(app: Backstay) -> None:
@@ -127,21 +133,13 @@ def _announce(app: Backstay) -> None:
 
 
 def _prepare_dev(loaded: Loaded) -> None:
-    """What development gives for free: a secret for this run, and the safe migrations, each with a line."""
+    """What development gives for free: a secret for this run, and the safe migrations."""
     app = loaded.app
     if not app.config.secret:
         app.configure(secret=secrets.token_urlsafe(32))
         sys.stderr.write("  no BACKSTAY_SECRET: made one for this run\n")
-    if loaded.folder is None:
-        return
-    from ..db.migrate import Project, prepare_dev
-
-    done = prepare_dev(Project(app.config.database_url, app.schema.metadata, loaded.folder / "migrations"))
-    for operation in done.applied:
-        sys.stderr.write(f"  migrated: {operation.text}\n")
-    for operation in done.refused:
-        why = f" ({operation.why})" if operation.why else ""
-        sys.stderr.write(f"  NOT migrated: {operation.text}{why}: run backstay db new, then backstay db migrate\n")
+    if loaded.folder is not None:
+        apply_safe_migrations(loaded)
 
 
 def _supervise_workers(workers: int) -> None:
@@ -196,7 +194,9 @@ def _supervise_dev(target: str) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    for changes in watch(where or ".", watch_filter=PythonFilter(), rust_timeout=200, yield_on_timeout=True):
+    # The child writes migrations itself; those must not restart it.
+    watched = PythonFilter(ignore_paths=[str(where.resolve() / MIGRATIONS)])
+    for changes in watch(where, watch_filter=watched, rust_timeout=200, yield_on_timeout=True):
         if stopping:
             break
         if changes:

@@ -36,4 +36,4 @@ class Docs:
         ]
         if b"gzip" in request.headers.get(b"accept-encoding", b""):
             return Response(200, packed, [*headers, (b"content-encoding", b"gzip")])
-        return Response(200, asset_plain(name)[0], headers)
+        return Response(200, asset_plain(name), headers)

@@ -54,7 +54,9 @@ class Gauges:
 class Database(Protocol):
     """One open database."""
 
-    def read(self, statement: Statement, parameters: Row, context: Context) -> list[Row] | Awaitable[list[Row]]:
+    def read(
+        self, statement: Statement, parameters: Sequence[Any], context: Context
+    ) -> list[Row] | Awaitable[list[Row]]:
         """The statement's rows: at once when it is quick, else awaitable.
 
         Raises:
@@ -62,7 +64,7 @@ class Database(Protocol):
         """
         ...
 
-    async def write(self, statement: Statement, parameters: Row, context: Context) -> Row | None:
+    async def write(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Row | None:
         """Run a write in a transaction and return after it is durable.
 
         Raises:

@@ -17,6 +17,7 @@ from alembic.autogenerate import produce_migrations, render
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.sql import elements, functions
 from sqlalchemy.types import TypeDecorator
 
 from ..schema.base import UtcDateTime, current_instant
@@ -26,9 +27,9 @@ from .apsw_alembic import register
 _OWN_TYPES = "from backstay.schema.base import UtcDateTime"
 _OWN_CLOCK = "from backstay.schema.base import current_instant"
 _PORTABLE: tuple[tuple[Any, str], ...] = (
-    (sa.sql.functions.now, "sa.func.now()"),
-    (sa.sql.elements.True_, "sa.true()"),
-    (sa.sql.elements.False_, "sa.false()"),
+    (functions.now, "sa.func.now()"),
+    (elements.True_, "sa.true()"),
+    (elements.False_, "sa.false()"),
 )
 _PLUGINS = ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]
 

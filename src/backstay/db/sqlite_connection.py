@@ -1,3 +1,5 @@
+# apsw's stubs name `Buffer`, which typing has from Python 3.12 on.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """One configured apsw connection: pragmas, limits, our SQL functions, and driver errors as ours.
 
 apsw is the one SQLite library of the process; see docs/decisions/0001-one-sqlite-library.md.
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import orjson
@@ -53,8 +55,8 @@ def open_connection(
         raise OperatorError(f"Cannot open the database file {path!r} ({reason}): check the path.") from None
     if result_bytes_max is not None:
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, result_bytes_max)
-    connection.create_scalar_function(BASE64, _base64, 1, deterministic=True)
-    connection.create_scalar_function(JSON_CONTAINS, _json_contains, 2, deterministic=True)
+    connection.create_scalar_function(BASE64, cast(Any, _base64), 1, deterministic=True)
+    connection.create_scalar_function(JSON_CONTAINS, cast(Any, _json_contains), 2, deterministic=True)
     return connection
 
 
@@ -113,7 +115,7 @@ _KINDS: Mapping[int, Violation] = {
 def translated(error: apsw.Error) -> Exception:
     """A driver error as one of ours; an error nobody could have caused from outside stays as it is."""
     if isinstance(error, apsw.ConstraintError):
-        kind = _KINDS.get(error.extendedresult, Violation.CHECK)
+        kind = _KINDS.get(cast(Any, error).extendedresult, Violation.CHECK)
         subject = str(error).partition(" failed: ")[2]
         if kind in (Violation.UNIQUE, Violation.NOT_NULL):
             return ConstraintViolationError(kind, [name.rpartition(".")[2] for name in subject.split(", ")])

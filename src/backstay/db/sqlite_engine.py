@@ -1,3 +1,5 @@
+# apsw's stubs name `Buffer`, which typing has from Python 3.12 on.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """SQLite as a Database: reads on the event loop under a budget, slow ones in threads, writes in one thread.
 
 The budget counts progress-handler calls of one execution, not time: a process that was descheduled is not
@@ -9,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import apsw
 
@@ -88,7 +91,9 @@ class SqliteDatabase:
         self._spilled = 0
         self._running = 0
 
-    def read(self, statement: Statement, parameters: Row, context: Context) -> list[Row] | Awaitable[list[Row]]:
+    def read(
+        self, statement: Statement, parameters: Sequence[Any], context: Context
+    ) -> list[Row] | Awaitable[list[Row]]:
         """The statement's rows: at once when it is quick, else awaitable."""
         context.statements += 1
         if statement in self._slow:
@@ -116,7 +121,7 @@ class SqliteDatabase:
             self._slow.pop(next(iter(self._slow)))
         self._slow[statement] = None
 
-    async def _spill(self, statement: Statement, parameters: Row, context: Context) -> list[Row]:
+    async def _spill(self, statement: Statement, parameters: Sequence[Any], context: Context) -> list[Row]:
         self._spilled += 1
         self._running += 1
         started = time.perf_counter()
@@ -131,7 +136,7 @@ class SqliteDatabase:
             self._running -= 1
             _count(statement, context, time.perf_counter() - started)
 
-    def _read_in_thread(self, statement: Statement, parameters: Row, deadline: float) -> list[Row]:
+    def _read_in_thread(self, statement: Statement, parameters: Sequence[Any], deadline: float) -> list[Row]:
         if time.monotonic() > deadline:
             raise Problem("QUERY_TIMEOUT", headers=(("retry-after", "5"),))
         connection = self._thread_connection()
@@ -150,7 +155,7 @@ class SqliteDatabase:
             self._opened.append(connection)
         return connection
 
-    async def write(self, statement: Statement, parameters: Row, context: Context) -> Row | None:
+    async def write(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Row | None:
         """Run a write; it returns after the commit of its group."""
         if self._writer is None:
             raise Problem("READ_ONLY", "This database is served read-only.")

@@ -1,3 +1,5 @@
+# apsw's stubs name `Buffer`, which typing has from Python 3.12 on.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The one writer of a SQLite file: a thread that commits many waiting writes together.
 
 It drains its queue into one transaction, so that one flush to disk (synchronous=FULL) acknowledges them all.
@@ -30,7 +32,7 @@ class Write:
     """One waiting write and where its outcome goes."""
 
     statement: Statement
-    parameters: Row
+    parameters: Sequence[Any]
     deadline: float
     future: asyncio.Future[Row | None]
     loop: asyncio.AbstractEventLoop
@@ -54,7 +56,7 @@ class Writer:
         """Writes that wait for their turn."""
         return self._queue.qsize()
 
-    def submit(self, statement: Statement, parameters: Row, deadline: float) -> asyncio.Future[Row | None]:
+    def submit(self, statement: Statement, parameters: Sequence[Any], deadline: float) -> asyncio.Future[Row | None]:
         """Queue a write; the future resolves once it is durable.
 
         Raises:
@@ -122,6 +124,8 @@ class Writer:
         except apsw.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if isinstance(error, apsw.ConstraintError) and len(group) > 1:
+                return list(group)  # a deferred constraint, found at COMMIT, says not whose it is
             for write in group:
                 write.error = translated(error)
         return []
@@ -142,12 +146,12 @@ class Writer:
         return True
 
 
-def _run_plain(connection: apsw.Connection, statement: Statement, parameters: Row) -> Row | None:
+def _run_plain(connection: apsw.Connection, statement: Statement, parameters: Sequence[Any]) -> Row | None:
     rows = connection.execute(statement.text, parameters).fetchall()
     return rows[0] if rows else None
 
 
-def _run_guarded(connection: apsw.Connection, statement: Statement, parameters: Row) -> Row | None:
+def _run_guarded(connection: apsw.Connection, statement: Statement, parameters: Sequence[Any]) -> Row | None:
     connection.execute("SAVEPOINT write")
     try:
         row = _run_plain(connection, statement, parameters)

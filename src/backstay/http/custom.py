@@ -96,7 +96,7 @@ async def _answer_invalid(request: Any, error: Any) -> Any:
 
 async def _answer_http(request: Any, error: Any) -> Any:
     code = _CODES.get(error.status_code, "VALIDATION_ERROR" if error.status_code < 500 else "INTERNAL")
-    problem = Problem(code, str(error.detail), headers=(error.headers or {}).items())
+    problem = Problem(code, str(error.detail), headers=tuple(dict[str, str](error.headers or {}).items()))
     problem.status = error.status_code
     return await _answer(request, problem)
 

@@ -78,7 +78,7 @@ class Frame:
         else:
             context.request_id = given.decode("ascii")
         series = self._unrouted
-        response = _DISCONNECTED
+        response: Response = _DISCONNECTED
         try:
             try:
                 self._admit(request)
@@ -86,10 +86,10 @@ class Frame:
                 if found is None:
                     series = self._custom
                     response = await self._serve_custom(request, receive, send, started)
-                    return
+                    return None
                 handler, series = found
                 answer = handler(request)
-                response = answer if type(answer) is Response else await answer  # type: ignore[misc]
+                response = answer if isinstance(answer, Response) else await answer
             except Problem as problem:
                 response = self.problem(problem, request)
             except Exception as error:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, NotRequired, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, PlainValidator, TypeAdapter, WithJsonSchema
 from pydantic import ValidationError as PydanticError
 from typing_extensions import TypedDict
 
 from ..errors import FieldError, ValidationError, perhaps
 from ..schema.model import Column, Kind
 from ..schema.resource import Resource
+from . import values
 
 FIELD_ERRORS_MAX = 100
 
@@ -40,19 +41,11 @@ def _finite(value: Decimal) -> Decimal:
     return value
 
 
-def _instant_text(value: Any) -> Any:
-    """Only ISO 8601 text: pydantic would also read "5" as seconds."""
-    if isinstance(value, str) and not _INSTANT.match(value):
+def _instant(value: Any) -> datetime:
+    """ISO 8601 text, in UTC; without a zone it is read as UTC. Pydantic would also read "5" as seconds."""
+    if not isinstance(value, str) or not _INSTANT.match(value):
         raise ValueError("expected an ISO 8601 datetime such as 2026-11-21T01:34:00Z")
-    return value
-
-
-def _in_utc(value: datetime) -> datetime:
-    """UTC; a value without a zone is read as UTC."""
-    try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is out of range") from None
+    return values.instant(value)
 
 
 def _without_offset(value: time) -> time:
@@ -69,8 +62,7 @@ _TYPES: Mapping[Kind, Any] = {
     Kind.BOOLEAN: bool,
     Kind.DATETIME: Annotated[
         datetime,
-        BeforeValidator(_instant_text),
-        AfterValidator(_in_utc),
+        PlainValidator(_instant),
         WithJsonSchema({"type": "string", "format": "date-time"}),
     ],
     Kind.DATE: date,

@@ -77,15 +77,18 @@ def _boolean(column: Column, raw: str) -> bool:
     raise ValueError("expected true or false")
 
 
-def _datetime(column: Column, raw: str) -> datetime:
-    # A plus sign that a caller forgot to percent-encode arrives as a space before the offset.
-    repaired = re.sub(r" (\d\d:\d\d)\Z", r"+\1", raw) if raw.count(":") > 2 else raw
+def instant(raw: str) -> datetime:
+    """ISO 8601 text as an instant in UTC; without a zone it is read as UTC."""
     try:
-        value = datetime.fromisoformat(repaired)
-        aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        value = datetime.fromisoformat(raw)
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("expected an ISO 8601 datetime such as 2026-11-21T01:34:00Z") from None
-    return aware
+
+
+def _datetime(column: Column, raw: str) -> datetime:
+    # A plus sign that a caller forgot to percent-encode arrives as a space before the offset.
+    return instant(re.sub(r" (\d\d:\d\d)\Z", r"+\1", raw) if raw.count(":") > 2 else raw)
 
 
 def _date(column: Column, raw: str) -> date:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -43,11 +43,12 @@ def parse_object(body: bytes) -> dict[str, Any]:
         ValidationError: a name given twice, a NUL in a string.
     """
     try:
-        found = orjson.loads(body)
+        found: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Problem("MALFORMED_JSON", f"The body is not valid JSON: {error}.") from None
     if not isinstance(found, dict):
         raise Problem("MALFORMED_JSON", f"The body is a JSON {_word(found)}, not an object.")
+    found = cast("dict[str, Any]", found)
     if len(_NAME_END.findall(body)) != len(found):
         _refuse_duplicates(body)
     if b"\\u0000" in body:

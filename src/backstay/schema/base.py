@@ -6,18 +6,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import uuid
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, ClassVar, cast, get_args, get_origin
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from uuid_utils.compat import uuid7
 
@@ -66,7 +68,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class current_instant(sa.sql.functions.FunctionElement[datetime]):  # noqa: N801 - reads as SQL
+class current_instant(FunctionElement[datetime]):  # noqa: N801 - reads as SQL
     """The database's clock in the form that `UtcDateTime` stores."""
 
     type = UtcDateTime()
@@ -131,7 +133,7 @@ class ModelBase:
     @declared_attr.directive
     def __tablename__(cls) -> str:  # noqa: N805 - SQLAlchemy's own convention
         """Plural snake_case of the class name."""
-        return table_name(cls.__name__)
+        return table_name(cast(Any, cls).__name__)
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805
@@ -140,8 +142,8 @@ class ModelBase:
 
     def __init_subclass__(cls, **kw: Any) -> None:
         super().__init_subclass__(**kw)
-        table = cls.__dict__.get("__table__")
-        if isinstance(table, sa.Table):
+        table: Any = cls.__dict__.get("__table__")
+        if table is not None:
             _add_checks(cls, table)
             _add_foreign_key_indexes(table)
 
@@ -170,16 +172,19 @@ def annotations_of(model: type[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for owner in reversed(model.__mro__):
         scope = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
-        for name, hint in owner.__dict__.get("__annotations__", {}).items():
-            if isinstance(hint, str):
-                try:
-                    # The text is the program's own source, as typing.get_type_hints evaluates it.
-                    hint = eval(hint, scope, {"Mapped": Mapped})
-                except Exception:
-                    continue
+        for name, written in inspect.get_annotations(owner).items():
+            hint = _evaluated(written, scope) if isinstance(written, str) else written
             if get_origin(hint) is Mapped:
                 found[name] = get_args(hint)[0]
     return found
+
+
+def _evaluated(text: str, scope: dict[str, Any]) -> Any:
+    """An annotation that is text, in the scope of its module, as `typing.get_type_hints` has it."""
+    try:
+        return eval(text, scope, {"Mapped": Mapped})
+    except Exception:
+        return None
 
 
 def _add_checks(model: type[Any], table: sa.Table) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper, RelationshipDirection, RelationshipProperty, class_mapper
@@ -32,7 +32,7 @@ def schema_of(models: Iterable[type[Any]]) -> Schema:
         table = _table(mapper)
         if table.name in reached:
             continue
-        metadata = metadata or mapper.local_table.metadata  # type: ignore[union-attr]
+        metadata = metadata or cast(sa.Table, mapper.local_table).metadata
         reached[table.name] = table
         queue += [prop.mapper.class_ for prop in mapper.relationships]
     return Schema(reached, metadata if metadata is not None else sa.MetaData())
@@ -53,8 +53,9 @@ def _table(mapper: Mapper[Any]) -> Table:
     sql = mapper.local_table
     if not isinstance(sql, sa.Table):
         raise OperatorError(f"{mapper.class_.__name__} is not mapped to a table.")
+    sql = cast(sa.Table, sql)
     columns = {column.name: column for column in _columns(mapper, sql)}
-    by_sql = {column.sql: name for name, column in columns.items()}
+    by_sql: dict[Any, str] = {column.sql: name for name, column in columns.items()}
     version = mapper.version_id_col
     touched = next((n for n, c in columns.items() if n == "updated_at" and c.sql.onupdate is not None), None)
     return Table(
@@ -125,14 +126,15 @@ def _relationships(mapper: Mapper[Any]) -> Iterator[Relationship]:
     for prop in mapper.relationships:
         if not _plain(prop):
             continue
-        target = prop.mapper.local_table
-        pairs = tuple(prop.synchronize_pairs)
+        target = cast(sa.Table, prop.mapper.local_table)
+        pairs = cast("tuple[tuple[sa.Column[Any], sa.Column[Any]], ...]", tuple(prop.synchronize_pairs))
         many = bool(prop.uselist)
-        name = target.name if target.schema is None else f"{target.schema}.{target.name}"  # type: ignore[union-attr]
+        name = target.name if target.schema is None else f"{target.schema}.{target.name}"
         if prop.direction is RelationshipDirection.MANYTOMANY:
             # synchronize_pairs are (local, association); secondary ones (remote, association).
-            far = tuple((assoc, remote) for remote, assoc in prop.secondary_synchronize_pairs or ())
-            yield Relationship(prop.key, name, True, pairs, prop.secondary, far)  # type: ignore[arg-type]
+            backward = cast("list[tuple[sa.Column[Any], sa.Column[Any]]]", prop.secondary_synchronize_pairs or [])
+            far = tuple((assoc, remote) for remote, assoc in backward)
+            yield Relationship(prop.key, name, True, pairs, cast(sa.Table, prop.secondary), far)
         elif prop.direction is RelationshipDirection.MANYTOONE:
             # synchronize_pairs are (remote, local) here: the remote key is copied to the local column.
             yield Relationship(prop.key, name, False, tuple((local, remote) for remote, local in pairs))

@@ -19,6 +19,7 @@ from ..context import Principal
 from ..errors import Action
 
 ME_PREFIX = "me_"
+FlagTest = Literal["public", "signed_in", "role"]
 
 #: What of a principal decides which flags hold: (signed in, roles that some rule names).
 Standing = tuple[bool, frozenset[str]]
@@ -31,10 +32,8 @@ class Flag(sa.ColumnElement[bool]):
     inherit_cache = True
     type = sa.Boolean()
 
-    def __init__(
-        self, test: Literal["public", "signed_in", "role"], role: str = "", *, negated: bool = False
-    ) -> None:
-        self.test = test
+    def __init__(self, test: FlagTest, role: str = "", *, negated: bool = False) -> None:
+        self.test: FlagTest = test
         self.role = role
         self.negated = negated
 

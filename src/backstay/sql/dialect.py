@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect as CoreDialect
@@ -13,15 +13,25 @@ from ..schema.model import Column
 from .statement import Reader
 
 Expression = sa.ColumnElement[Any]
+Query = sa.Select[*tuple[Any, ...]]
 #: `(name, expression)` of one member of a JSON object.
 Member = tuple[str, Expression]
+
+
+def fixed(text: str) -> Expression:
+    """SQL that is the same for every caller: a literal of ours, never a value."""
+    return cast(Expression, sa.literal_column(text))
 
 
 class Dialect(Protocol):
     """One database's way to say things."""
 
     name: str
-    core: CoreDialect
+
+    @property
+    def core(self) -> CoreDialect:
+        """SQLAlchemy's dialect, which renders the text."""
+        ...
 
     def json_value(self, column: Column, expression: Expression) -> Expression:
         """A column's value in its JSON form."""
@@ -39,7 +49,7 @@ class Dialect(Protocol):
         """An array of these values."""
         ...
 
-    def json_nested(self, query: sa.Select[Any]) -> Expression:
+    def json_nested(self, query: Query) -> Expression:
         """A scalar subquery whose value is JSON and stays JSON."""
         ...
 

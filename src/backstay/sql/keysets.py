@@ -5,7 +5,7 @@ The answer is a row for each object: the engine joins their bytes, and only two 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ def build_keyset_list(scope: Scope, plan: SelectPlan) -> Built:
     """A keyset page; read backward, its rows come in reverse."""
     page = plan.page
     assert isinstance(page, KeysetPage), "offset pages are built elsewhere"
-    rows = scope.alias(cast(Rows, plan.source.resource.table.sql))
+    rows = scope.alias(plan.source.resource.table.sql)
     where, exists = conditions(scope, plan, rows)
     keys, origin = order_keys(scope, plan.order, rows, rows)
     columns = [*needed(plan.shape, rows), *(key.label(f"k{i}") for i, key in enumerate(keys))]

@@ -8,17 +8,17 @@ import sqlalchemy as sa
 
 from ..query.ir import OffsetPage
 from ..query.plan import AggregatePlan, PlanOrder, PlanParent, SelectPlan
-from .dialect import Expression
+from .dialect import Expression, Query
 from .scope import Rows, Scope
 from .shapes import Joined, json_of, needed, order_keys, ordered
 from .statement import Output
 
-Built = tuple[sa.Select[Any], tuple[Output, ...]]
+Built = tuple[Query, tuple[Output, ...]]
 
 
 def build_item(scope: Scope, plan: SelectPlan) -> Built:
     """One row by its key, with its version for the ETag."""
-    rows = scope.alias(cast(Rows, plan.source.resource.table.sql))
+    rows = scope.alias(plan.source.resource.table.sql)
     joined = Joined(rows)
     item = json_of(scope, plan.shape, rows, joined)
     outputs = [scope.dialect.json_bytes(item).label("data")]
@@ -37,7 +37,7 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
 
     One inner query filters, sorts and cuts; the outer one builds the JSON of what is left.
     """
-    table = cast(Rows, plan.source.resource.table.sql)
+    table = plan.source.resource.table.sql
     page = plan.page
     assert isinstance(page, OffsetPage), "keyset pages are built elsewhere"
     rows = scope.alias(table)
@@ -65,14 +65,14 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
     return labelled(outputs, names).select_from(joined.origin), tuple(names)
 
 
-def labelled(outputs: list[Any], names: list[Output]) -> sa.Select[Any]:
+def labelled(outputs: list[Any], names: list[Output]) -> Query:
     """A select of the outputs under their names."""
     return sa.select(*[output.label(name.value) for output, name in zip(outputs, names, strict=True)])
 
 
 def integer(value: int) -> Expression:
     """An integer that is part of the structure, such as the page size: as a parameter it would spoil plans."""
-    return sa.literal_column(str(int(value)), sa.BigInteger())
+    return cast(Expression, sa.literal_column(str(int(value)), sa.BigInteger()))
 
 
 def conditions(
@@ -91,7 +91,7 @@ def conditions(
 
 def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
     """Groups with their measures, as a page of objects and the number of groups."""
-    table = cast(Rows, plan.source.resource.table.sql)
+    table = plan.source.resource.table.sql
     inner, exists = _grouped(scope, plan, table)
     by_name = {column.name: column for column in inner.selected_columns}
     outputs = {name: by_name[f"g{i}"] for i, (name, _) in enumerate(plan.group)}
@@ -120,7 +120,7 @@ def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
     return sa.select(*selected).select_from(rows), tuple(names)
 
 
-def _grouped(scope: Scope, plan: AggregatePlan, table: Rows) -> tuple[sa.Select[Any], Expression | None]:
+def _grouped(scope: Scope, plan: AggregatePlan, table: Rows) -> tuple[Query, Expression | None]:
     rows = scope.alias(table)
     where, exists = conditions(scope, plan, rows)
     paths = [path for _, path in plan.group] + [m.path for m in plan.measures if m.path is not None]

@@ -11,7 +11,7 @@ from sqlalchemy.sql import visitors
 from ..query.ir import Op, Test
 from ..query.plan import PlanCompare, PlanFilter, PlanGroup, PlanIs, PlanParent, PlanVia, Slot, Source, Step
 from ..schema.model import Column, Relationship
-from .dialect import Dialect, Expression
+from .dialect import Dialect, Expression, Query, fixed
 
 Rows = sa.FromClause
 
@@ -42,7 +42,7 @@ class Scope:
         """What the rule demands of these rows, as conditions; none when it is certain."""
         if isinstance(source.rule, bool):
             return [] if source.rule else [sa.false()]
-        return [on_alias(source.rule, cast(Rows, source.resource.table.sql), rows)]
+        return [on_alias(source.rule, source.resource.table.sql, rows)]
 
     def filter(self, node: PlanFilter, rows: Rows) -> Expression:
         """A condition on some rows."""
@@ -63,7 +63,7 @@ class Scope:
 
     def _via(self, node: PlanVia, rows: Rows) -> Expression:
         """A semi-join: `IN` when one column joins, because it can be driven from either side."""
-        far = self.alias(cast(Rows, node.step.source.resource.table.sql))
+        far = self.alias(node.step.source.resource.table.sql)
         conditions = [*self.rule(node.step.source, far), self.filter(node.inner, far)]
         joined, links = self.join_back(node.step.way, far)
         if len(links) == 1:
@@ -71,7 +71,7 @@ class Scope:
             inner = sa.select(remote).select_from(joined).where(*conditions, remote.is_not(None))
             return rows.c[local.key].in_(inner)
         links_match = [rows.c[local.key] == remote for local, remote in links]
-        return sa.exists(sa.select(sa.literal_column("1")).select_from(joined).where(*conditions, *links_match))
+        return sa.exists(sa.select(fixed("1")).select_from(joined).where(*conditions, *links_match))
 
     def join_back(self, way: Relationship, far: Rows) -> tuple[Rows, list[tuple[sa.Column[Any], Expression]]]:
         """The rows over there, joined with the association table if there is one, and what links them here."""
@@ -88,15 +88,15 @@ class Scope:
 
     def parent(self, parent: PlanParent, rows: Rows) -> tuple[list[Expression], Expression]:
         """The conditions that bind rows to the parent of a nested route, and whether there is one."""
-        table = cast(Rows, parent.source.resource.table.sql)
+        table = parent.source.resource.table.sql
 
-        def chosen(*columns: Any) -> sa.Select[Any]:
+        def chosen(*columns: Any) -> Query:
             row = self.alias(table)
             where = [row.c[c.sql.key] == self.bind(slot) for c, slot in parent.key]
             picked = [row.c[c.key] if isinstance(c, sa.Column) else c for c in columns]
             return sa.select(*picked).select_from(row).where(*where, *self.rule(parent.source, row))
 
-        exists = chosen(sa.literal_column("1")).scalar_subquery()
+        exists = chosen(fixed("1")).scalar_subquery()
         if parent.way.through is None:
             conditions = [rows.c[remote.key] == chosen(local).scalar_subquery() for local, remote in parent.way.pairs]
             return conditions, exists
@@ -113,11 +113,12 @@ def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
         return rule
 
     def replace(element: Any, **kw: Any) -> Any:
-        if isinstance(element, sa.Column) and getattr(element, "table", None) is table:
-            return rows.c[element.key]
+        if isinstance(element, sa.Column) and cast(Any, element).table is table:
+            key: str = cast(Any, element).key
+            return rows.c[key]
         return None
 
-    return cast(Expression, visitors.replacement_traverse(rule, {}, replace))
+    return visitors.replacement_traverse(rule, {}, replace)
 
 
 def _test(expression: Expression, test: Test) -> Expression:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..query.plan import Embed, PlanOrder, PlanShape
 from ..schema.model import Relationship
-from .dialect import Expression, Member
+from .dialect import Expression, Member, Query, fixed
 from .scope import Rows, Scope
 
 
@@ -43,7 +43,7 @@ def _embedded(scope: Scope, embed: Embed, rows: Rows, joined: Joined) -> Express
         return scope.dialect.empty_list() if many else sa.null()
     if many or not _identifies(embed.step.way):
         return _nested(scope, embed, rows)
-    there = scope.alias(cast(Rows, embed.step.source.resource.table.sql))
+    there = scope.alias(embed.step.source.resource.table.sql)
     joined.left(there, scope.join_on(embed.step, rows, there))
     value = json_of(scope, embed.shape, there, joined)
     present = there.c[embed.step.way.pairs[0][1].key]
@@ -60,7 +60,7 @@ def _identifies(way: Relationship) -> bool:
 
 def _nested(scope: Scope, embed: Embed, outer: Rows) -> Expression:
     """Related rows by a nested query that takes their order and their limit per parent."""
-    far = scope.alias(cast(Rows, embed.step.source.resource.table.sql))
+    far = scope.alias(embed.step.source.resource.table.sql)
     origin, links = scope.join_back(embed.step.way, far)
     where = [outer.c[local.key] == remote for local, remote in links]
     inner = (
@@ -68,7 +68,7 @@ def _nested(scope: Scope, embed: Embed, outer: Rows) -> Expression:
     )
     inner = ordered(scope, inner, embed.order, far, origin)
     limit = embed.limit if embed.step.way.many else 1
-    page = scope.alias(inner.limit(sa.literal_column(str(int(limit)))).correlate(outer).subquery())
+    page = scope.alias(inner.limit(fixed(str(int(limit)))).correlate(outer).subquery())
     joined = Joined(page)
     item = json_of(scope, embed.shape, page, joined)
     if not embed.step.way.many:
@@ -82,12 +82,10 @@ def needed(shape: PlanShape, rows: Rows) -> list[Any]:
     keys = {column.sql.key: None for column in shape.columns}
     for embed in shape.embeds:
         keys |= {local.key: None for local, _ in embed.step.way.pairs}
-    return [rows.c[key] for key in keys] or [sa.literal_column("1").label("one")]
+    return [rows.c[key] for key in keys] or [fixed("1").label("one")]
 
 
-def ordered(
-    scope: Scope, query: sa.Select[Any], order: tuple[PlanOrder, ...], rows: Rows, origin: Any
-) -> sa.Select[Any]:
+def ordered(scope: Scope, query: Query, order: tuple[PlanOrder, ...], rows: Rows, origin: Any) -> Query:
     """The query with its sort keys; keys of to-one relations add left joins."""
     keys, origin = order_keys(scope, order, rows, origin)
     clauses = [
@@ -106,7 +104,7 @@ def order_keys(scope: Scope, order: tuple[PlanOrder, ...], rows: Rows, origin: A
         for step in key.path.steps:
             here, trail = joins[trail], (*trail, step.way.name)
             if trail not in joins:
-                there = scope.alias(cast(Rows, step.source.resource.table.sql))
+                there = scope.alias(step.source.resource.table.sql)
                 origin = origin.outerjoin(there, scope.join_on(step, here, there))
                 joins[trail] = there
         keys.append(scope.column(joins[trail], key.path.column))

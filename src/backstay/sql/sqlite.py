@@ -23,21 +23,21 @@ from ..query import values
 from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
-from .dialect import Expression, Member
+from .dialect import Expression, Member, Query, fixed
 from .statement import Reader
 
 #: SQL functions that the engine registers on every connection, because SQLite has none.
 BASE64 = "backstay_base64"
 JSON_CONTAINS = "backstay_json_contains"
 
-_TRUE = sa.literal_column("json('true')")
-_FALSE = sa.literal_column("json('false')")
+_TRUE = fixed("json('true')")
+_FALSE = fixed("json('false')")
 _GLOB_SPECIAL = re.compile(r"([*?\[])")
 
 
 def name_literal(name: str) -> Expression:
     """A member's name as a SQL string literal; names come from the schema, never from a caller."""
-    return sa.literal_column("'" + name.replace("'", "''") + "'")
+    return fixed("'" + name.replace("'", "''") + "'")
 
 
 def glob_of(pattern: str) -> str:
@@ -93,7 +93,7 @@ class _Compiler(SQLiteCompiler):
         """No `OFFSET 0` parameter where there is no offset."""
         if select._offset_clause is None and select._limit_clause is not None:
             return "\n LIMIT " + self.process(select._limit_clause, **kw)
-        return super().limit_clause(select, **kw)
+        return cast(Any, super()).limit_clause(select, **kw)
 
 
 class SqliteDialect:
@@ -102,8 +102,13 @@ class SqliteDialect:
     name = "sqlite"
 
     def __init__(self) -> None:
-        self.core = SQLiteDialect(paramstyle="qmark")
-        self.core.statement_compiler = _Compiler
+        self._core = SQLiteDialect(paramstyle="qmark")
+        self._core.statement_compiler = _Compiler
+
+    @property
+    def core(self) -> SQLiteDialect:
+        """SQLAlchemy's dialect, which renders the text."""
+        return self._core
 
     def json_value(self, column: Column, expression: Expression) -> Expression:
         """A column's value in its JSON form."""
@@ -111,8 +116,8 @@ class SqliteDialect:
         if kind is Kind.BOOLEAN:
             return sa.case((expression.is_(None), sa.null()), (expression, _TRUE), else_=_FALSE)
         if kind is Kind.NUMERIC:
-            text = sa.func.printf(sa.literal_column(f"'%.{column.scale}f'"), expression)
-            numbers = sa.func.typeof(expression).in_([sa.literal_column("'integer'"), sa.literal_column("'real'")])
+            text = sa.func.printf(fixed(f"'%.{column.scale}f'"), expression)
+            numbers = sa.func.typeof(expression).in_([fixed("'integer'"), fixed("'real'")])
             return sa.case((numbers, text), else_=self._safe(expression))
         if kind is Kind.DATETIME and column.layout != ISO_LAYOUT:
             return self._instant(expression)
@@ -127,13 +132,13 @@ class SqliteDialect:
 
     def _safe(self, expression: Expression) -> Expression:
         """A value of an existing file, which may be a BLOB whatever its column says."""
-        blob = sa.func.typeof(expression) == sa.literal_column("'blob'")
+        blob = sa.func.typeof(expression) == fixed("'blob'")
         return sa.case((blob, getattr(sa.func, BASE64)(expression)), else_=expression)
 
     def _instant(self, expression: Expression) -> Expression:
         """Text that SQLAlchemy or other programs wrote, as ISO 8601 in UTC."""
         size = sa.func.length(expression)
-        literal = sa.literal_column
+        literal = fixed
         stored = sa.type_coerce(expression, sa.Text())  # SQLAlchemy's DateTime has no `||`
         joined = sa.func.replace(expression, literal("' '"), literal("'T'"))
         return sa.case(
@@ -146,7 +151,7 @@ class SqliteDialect:
         )
 
     def _uuid(self, expression: Expression) -> Expression:
-        literal = sa.literal_column
+        literal = fixed
         lower = sa.func.lower(expression)
         parts = [
             sa.func.substr(lower, literal(a), literal(b))
@@ -171,7 +176,7 @@ class SqliteDialect:
         """An array of these values."""
         return sa.func.json_array(*items)
 
-    def json_nested(self, query: sa.Select[Any]) -> Expression:
+    def json_nested(self, query: Query) -> Expression:
         """A scalar subquery whose value is JSON and stays JSON."""
         return sa.func.json(query.scalar_subquery())
 
@@ -181,7 +186,7 @@ class SqliteDialect:
 
     def empty_list(self) -> Expression:
         """The JSON value []."""
-        return sa.literal_column("json('[]')")
+        return fixed("json('[]')")
 
     def compare(self, column: Column, left: Expression, op: Op, value: sa.BindParameter[Any]) -> Expression:
         """A filter's comparison; lists arrive as one JSON parameter, so that the text does not grow."""
@@ -197,8 +202,8 @@ class SqliteDialect:
         if op is Op.ILIKE:
             return left.like(value, escape="\\")
         if column.kind is Kind.JSON:
-            return getattr(sa.func, JSON_CONTAINS)(left, value) == sa.literal_column("1")
-        return sa.func.instr(left, value) > sa.literal_column("0")
+            return getattr(sa.func, JSON_CONTAINS)(left, value) == fixed("1")
+        return sa.func.instr(left, value) > fixed("0")
 
     def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
         """An aggregate of rows; without an expression, their number."""

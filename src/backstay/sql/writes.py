@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from ..query.plan import DeletePlan, InsertPlan, PlanShape, UpdatePlan
 from ..schema.model import Table
 from ..schema.policy import Folded
-from .scope import Rows, Scope
+from .dialect import fixed
+from .scope import Scope
 from .shapes import Joined, json_of
 from .statement import Output
 
@@ -33,7 +34,7 @@ def build_update(scope: Scope, plan: UpdatePlan) -> BuiltWrite:
     values: dict[Any, Any] = {c.sql: scope.bind(i) for i, c in enumerate(plan.columns)}
     if values and facts.version is not None:
         version = facts.columns[facts.version].sql
-        values[version] = version + sa.literal_column("1")
+        values[version] = version + fixed("1")
     if not values:
         # Nothing to change, yet the rules and the answer are those of an update.
         untouched = plan.key[0][0].sql
@@ -47,19 +48,19 @@ def build_delete(scope: Scope, plan: DeletePlan) -> BuiltWrite:
     """`DELETE … RETURNING 1`."""
     table = _table(plan.source.resource.table)
     where = [column.sql == scope.bind(slot) for column, slot in plan.key]
-    statement = sa.delete(table).where(*where, *scope.rule(plan.source, table))
-    return statement.returning(sa.literal_column("1").label("count")), (Output.COUNT,)
+    statement: Any = sa.delete(table).where(*where, *scope.rule(plan.source, table))
+    return statement.returning(fixed("1").label("count")), (Output.COUNT,)
 
 
 def _table(facts: Table) -> sa.Table:
     assert isinstance(facts.sql, sa.Table), "only tables are written"
-    return facts.sql
+    return cast(sa.Table, cast(Any, facts).sql)
 
 
 def _returning(
     scope: Scope, statement: Any, facts: Table, shape: PlanShape, check: Folded, key: list[Any]
 ) -> BuiltWrite:
-    table = cast(Rows, facts.sql)
+    table = facts.sql
     data = json_of(scope, shape, table, Joined(table))
     outputs: list[Any] = [scope.dialect.json_bytes(data).label("data")]
     names = [Output.DATA]
@@ -69,7 +70,7 @@ def _returning(
     outputs.append(scope.dialect.json_array(_key_values(scope, facts, key)).label("key"))
     names.append(Output.KEY)
     if not isinstance(check, bool):
-        outputs.append(sa.case((check, sa.literal_column("1")), else_=sa.literal_column("0")).label("allowed"))
+        outputs.append(sa.case((check, fixed("1")), else_=fixed("0")).label("allowed"))
         names.append(Output.ALLOWED)
     return statement.returning(*outputs), tuple(names)
 
