@@ -26,9 +26,8 @@ RESERVED = frozenset(
 PATHS_MAX = 40
 _PLAIN = re.compile(r"[^\s,.()\[\]=\"]+\Z")
 _LIST_SYNTAX = re.compile(r"[,\"]|\A\s|\s\Z|\A\Z")
-_TEXT_LIST = (
-    r'^\s*("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*)(,\s*("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*))*$'
-)
+_TEXT_ITEM = r'("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*)'
+_TEXT_LIST = rf"^\s*{_TEXT_ITEM}(,\s*{_TEXT_ITEM}){{0,{LIST_ITEMS_MAX - 1}}}$"
 _ALIAS = r"([A-Za-z_][A-Za-z0-9_]{0,62}:)?"
 
 _MEANINGS: dict[Op, str] = {
@@ -136,10 +135,19 @@ def _operand(column: Column, op: Op) -> Json:
 
 def _list_schema(column: Column) -> Json:
     """Comma-separated values; text is one string, because its items may need quotes."""
-    quoted = any(_LIST_SYNTAX.search(choice) for choice in column.choices)
-    if column.kind in (Kind.TEXT, Kind.ANY) or quoted:
+    if column.kind in (Kind.TEXT, Kind.ANY):
         return {"type": "string", "pattern": _TEXT_LIST}
+    if any(_LIST_SYNTAX.search(choice) for choice in column.choices):
+        one = f"({'|'.join(_listed(choice) for choice in column.choices)})"
+        return {"type": "string", "pattern": f"^{one}(,{one}){{0,{LIST_ITEMS_MAX - 1}}}$"}
     return {"type": "array", "items": value_schema(column), "minItems": 1, "maxItems": LIST_ITEMS_MAX}
+
+
+def _listed(choice: str) -> str:
+    """A choice as an item of a list, quoted where it must be."""
+    if _LIST_SYNTAX.search(choice):
+        choice = '"' + choice.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return _escaped(choice)
 
 
 def _group_pattern(resource: Resource) -> str:
