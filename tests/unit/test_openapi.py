@@ -466,12 +466,13 @@ def test_reserved_words_are_filtered_by_operator() -> None:
 
 
 def test_composite_keys_are_joined_by_commas() -> None:
-    """The path parameter admits exactly the joined form."""
+    """The path parameter is a list of the parts, which OpenAPI's `simple` style joins."""
     parameter = DOCUMENT["paths"]["/api/v1/pairs/{key}"]["parameters"][0]
     schema = validator(parameter["schema"])
-    assert schema.is_valid("7,left")
-    assert not schema.is_valid("7")
-    assert not schema.is_valid("x,left")
+    assert parameter["style"] == "simple"
+    assert schema.is_valid([7, "le,ft"])
+    for wrong in ([7], [7, "left", 1], ["x", "left"], [7, ""], "7,left"):
+        assert not schema.is_valid(wrong)
 
 
 def test_keys_have_their_columns_type() -> None:

@@ -72,24 +72,22 @@ def key_parameter(resource: Resource) -> Json:
     """The path parameter `key`."""
     words = " and ".join(f"`{column.name}`" for column in resource.key)
     if len(resource.key) == 1:
-        schema = value_schema(resource.key[0])
-        if schema == {"type": "string", "pattern": NO_NUL}:
-            schema = {"type": "string", "minLength": 1, "pattern": NO_NUL}
-        return _path_parameter(f"The row's {words}.", schema)
-    parts = [_key_part(column) for column in resource.key]
+        return _path_parameter(f"The row's {words}.", _key_part(resource.key[0]))
     joined = ",".join(column.name for column in resource.key)
     text = f"The row's {words}, joined by commas (`{joined}`); a comma inside a value is written `%2C`."
-    return _path_parameter(text, {"type": "string", "pattern": f"^{','.join(parts)}$"})
+    parts = [_key_part(column) for column in resource.key]
+    most = len(parts)
+    schema: Json = {"type": "array", "prefixItems": parts, "items": False, "minItems": most, "maxItems": most}
+    return _path_parameter(text, schema) | {"style": "simple"}
 
 
 def _path_parameter(description: str, schema: Json) -> Json:
     return {"name": "key", "in": "path", "required": True, "description": description, "schema": schema}
 
 
-def _key_part(column: Column) -> str:
-    if column.kind is Kind.INTEGER:
-        return _digits(column)
-    return _GROUP_VALUES[column.kind] if column.kind in (Kind.UUID, Kind.DATE) else r"[^,\u0000]+"
+def _key_part(column: Column) -> Json:
+    schema = value_schema(column)
+    return schema | {"minLength": 1} if schema == {"type": "string", "pattern": NO_NUL} else schema
 
 
 def _digits(column: Column) -> str:
@@ -144,10 +142,10 @@ def _list_schema(column: Column) -> Json:
 
 
 def _listed(choice: str) -> str:
-    """A choice as an item of a list, quoted where it must be."""
-    if _LIST_SYNTAX.search(choice):
-        choice = '"' + choice.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return _escaped(choice)
+    """A choice as an item of a list: quoted, or bare where that is possible."""
+    quoted = _escaped('"' + choice.replace("\\", "\\\\").replace('"', '\\"') + '"')
+    bare = choice == "" or not _LIST_SYNTAX.search(choice)
+    return rf"\s*({quoted}|{_escaped(choice)})\s*" if bare else rf"\s*{quoted}\s*"
 
 
 def _group_pattern(resource: Resource) -> str:
