@@ -1,0 +1,149 @@
+"""A real server process, and connections that speak HTTP/1.1 to it byte by byte."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from support.asgi import SECRET
+
+SOURCE = Path(__file__).parents[2] / "src"
+LEDGER = Path(__file__).with_name("ledger.py")
+READY_S = 20.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**settings: Any) -> dict[str, str]:
+    """This process's environment with the source tree, the tests' secret and some settings."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("BACKSTAY_")}
+    given = {f"BACKSTAY_{name.upper()}": str(value) for name, value in settings.items()}
+    return own | {"PYTHONPATH": str(SOURCE), "BACKSTAY_SECRET": SECRET, "BACKSTAY_LOG_LEVEL": "error"} | given
+
+
+class Server:
+    """`backstay serve` as a child process in a group of its own; leaving it kills the group.
+
+    Args:
+        target: the app file.
+        database: the SQLite file.
+        arguments: more of the command line.
+        settings: environment, by setting name.
+    """
+
+    def __init__(self, target: Path, database: Path, *arguments: str, port: int = 0, **settings: Any) -> None:
+        self.port = port or free_port()
+        self.output = database.with_suffix(f".{self.port}.log")
+        command = [sys.executable, "-m", "backstay", "serve", str(target), "--port", str(self.port)]
+        command += ["--database", f"sqlite:///{database}", *arguments]
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                env=environment(**settings),
+                cwd=database.parent,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def wait_until_ready(self) -> None:
+        """Return once it answers; fail with its output when it stops before."""
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server stopped with {self.process.returncode}: {self.log}")
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                    connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    if connection.recv(12) == b"HTTP/1.1 200":
+                        return
+            except OSError:
+                pass
+            time.sleep(0.01)
+        raise AssertionError(f"the server did not answer: {self.log}")
+
+    @property
+    def log(self) -> str:
+        """What it has written."""
+        return self.output.read_text()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, as a crash would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM, as an orchestrator would."""
+        self.process.send_signal(signal.SIGTERM)
+
+    async def connect(self) -> "Wire":
+        """A new connection."""
+        return Wire(*await asyncio.open_connection("127.0.0.1", self.port))
+
+
+class Wire:
+    """One keep-alive connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def request(
+        self, method: str, path: str, *, body: Any = None, credential: str = ""
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send a request and read its answer: status, headers by lower-case name, body.
+
+        Raises:
+            ConnectionError, asyncio.IncompleteReadError: the server went away.
+        """
+        self.send(method, path, body=body, credential=credential)
+        return await self.receive()
+
+    def send(self, method: str, path: str, *, body: Any = None, credential: str = "") -> None:
+        """Send a request only."""
+        content = b"" if body is None else json.dumps(body).encode()
+        lines = [f"{method} {path} HTTP/1.1", "Host: test", f"Content-Length: {len(content)}"]
+        if body is not None:
+            lines.append("Content-Type: application/json")
+        if credential:
+            lines.append(f"Authorization: {credential}")
+        self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + content)
+
+    async def receive(self) -> tuple[int, dict[str, str], bytes]:
+        """Read one answer."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
+        }
+        content = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        return int(head[0].split()[1]), headers, content
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.writer.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
