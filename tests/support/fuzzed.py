@@ -8,7 +8,8 @@ from pydantic import Field, StringConstraints
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from backstay import Backstay, ModelBase, has_role, me, public, signed_in
-from support.asgi import quiet, sync_engine
+
+from .asgi import quiet, sync_engine
 
 
 class Base(ModelBase, DeclarativeBase):
@@ -54,9 +55,7 @@ def arcade(path: Path) -> Backstay:
         session.add_all(User(id=number, username=f"user-{number}") for number in range(1, 6))
         session.add_all(Game(id=number, slug=f"game-{number}", name=f"Game {number}") for number in range(1, 4))
         session.flush()
-        session.add_all(
-            Score(id=n, game_id=n % 3 + 1, player_id=n % 5 + 1, value=n * 7 % 40) for n in range(1, 31)
-        )
+        session.add_all(Score(id=n, game_id=n % 3 + 1, player_id=n % 5 + 1, value=n * 7 % 40) for n in range(1, 31))
         session.commit()
     engine.dispose()
     app = Backstay("arcade", config=quiet(path))
