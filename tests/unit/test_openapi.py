@@ -29,7 +29,8 @@ from backstay.query.plan import Form
 from backstay.query.planner import Planner
 from backstay.rest import params
 from backstay.rest.openapi import document
-from backstay.rest.openapi_access import open_to_all, refuses_some
+from backstay.rest.openapi_access import depends_on_row, open_to_all, refuses_some
+from backstay.rest.openapi_parameters import list_schema
 from backstay.rest.openapi_schemas import Components, body_schema, singular, value_schema, wire_schema
 from backstay.rest.routes import route_table
 from backstay.schema.base import NAMING, ModelBase, UuidKey
@@ -331,6 +332,27 @@ def test_rules_about_the_row_alone_are_open() -> None:
     assert not open_to_all(nobody)
     assert refuses_some(has_role("admin"))
     assert not refuses_some(signed_in)
+
+
+def test_403_is_documented_where_a_role_or_the_row_admits() -> None:
+    """Who lacks the role is left with the row, and may be refused by it."""
+    assert not refuses_some(OWN | has_role("admin"))
+    assert depends_on_row([OWN | has_role("admin")])
+    assert not depends_on_row([signed_in & has_role("admin")])
+
+
+def test_choices_with_commas_admit_exactly_themselves() -> None:
+    """A list of them is one text; nothing that is no choice fits."""
+    base = catalog().resources["things"].columns["color"]
+    column = replace(base, choices=("a", "b,c", 'd"', ""))
+    schema = validator(list_schema(column))
+    for good in ("a", '"b,c",a', '"d\\""', "", '"",a', " a , a "):
+        assert schema.is_valid(good), good
+        values.parse_list(column, good)
+    for bad in ("b,c", "x", '"x"', "a;a", 'd"'):
+        assert not schema.is_valid(bad), bad
+        with pytest.raises(ValueError):
+            values.parse_list(column, bad)
 
 
 SCALARS = [

@@ -125,13 +125,13 @@ def filters(resource: Resource, label: Label, components: Components) -> list[Js
 
 def _operand(column: Column, op: Op) -> Json:
     if op in (Op.IN, Op.NIN):
-        return _list_schema(column)
+        return list_schema(column)
     if op in (Op.LIKE, Op.ILIKE, Op.CONTAINS):
         return {"type": "string", "pattern": NO_NUL}
     return value_schema(column)
 
 
-def _list_schema(column: Column) -> Json:
+def list_schema(column: Column) -> Json:
     """Comma-separated values; text is one string, because its items may need quotes."""
     if column.kind in (Kind.TEXT, Kind.ANY):
         return {"type": "string", "pattern": _TEXT_LIST}
