@@ -152,13 +152,17 @@ def _asks_for_me(rule: Any) -> bool:
     if isinstance(rule, elements.BinaryExpression):
         sides = (cast(Any, rule).left, cast(Any, rule).right)
         return cast(Any, rule).operator in _COMPARISONS and any(_is_me(side) for side in sides)
-    if isinstance(rule, sa.Exists):
-        query = getattr(cast(Any, rule).element, "element", None)
-        where = getattr(query, "whereclause", None)
-        # An aggregate without groups gives a row even where nothing matches.
-        plain = where is not None and all(isinstance(c, elements.ColumnClause) for c in query.selected_columns)
-        return plain and _fold(where, NO_STANDING, negated=False) is False
-    return False
+    return isinstance(rule, sa.Exists) and _finds_only_mine(getattr(rule.element, "element", None))
+
+
+def _finds_only_mine(query: Any) -> bool:
+    """Whether a query has no row without a principal; an aggregate without groups always has one."""
+    if not isinstance(query, sa.Select):
+        return False
+    columns: list[Any] = list(cast(Any, query).selected_columns)
+    where: Any = cast(Any, query).whereclause
+    plain = all(isinstance(column, elements.ColumnClause) for column in columns)
+    return plain and where is not None and _fold(where, NO_STANDING, negated=False) is False
 
 
 def _is_me(side: Any) -> bool:
