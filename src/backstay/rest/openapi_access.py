@@ -6,18 +6,23 @@ from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
-from ..schema.policy import NO_STANDING, Folded, fold, roles_in
+from ..schema.policy import NO_STANDING, Folded, fold, fold_write, roles_in
 
 Rule = sa.ColumnElement[bool]
 
 
 def open_to_all(rule: Rule) -> bool:
-    """Whether the rule can hold for a principal that is not signed in.
+    """Whether a write by this rule can succeed for a principal that is not signed in.
 
     Example:
         >>> open_to_all(Score.player_id == me.id), open_to_all(Score.hidden.is_(False))
         (False, True)
     """
+    return fold_write(rule, NO_STANDING) is not False
+
+
+def readable_by_all(rule: Rule) -> bool:
+    """Whether a read by this rule is answered for a principal that is not signed in, even if it finds nothing."""
     return fold(rule, NO_STANDING) is not False
 
 

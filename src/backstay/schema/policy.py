@@ -107,16 +107,21 @@ Folded = bool | sa.ColumnElement[bool]
 
 
 def fold(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
-    """Decide every Flag in a rule and simplify; what is left is a condition on the row.
+    """Decide every Flag in a rule and simplify; what is left is a condition on the row."""
+    return _fold(rule, standing, strict=False)
 
-    A comparison with `me` never holds for who is not signed in: its value is null. That decides it here, so that
-    such a caller is asked to sign in before any row is looked for.
+
+def fold_write(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
+    """As `fold`, for what changes rows: a comparison with `me` never holds for who is not signed in.
+
+    Its value is null. That decides it here, so that such a caller is asked to sign in whatever rows there are; a
+    read by the same rule just finds nothing.
     """
-    return _fold(rule, standing, negated=False)
+    return _fold(rule, standing, strict=not standing[0])
 
 
-def _fold(rule: sa.ColumnElement[bool], standing: Standing, *, negated: bool) -> Folded:
-    """`negated`: null is false only where nothing turns it round."""
+def _fold(rule: sa.ColumnElement[bool], standing: Standing, *, strict: bool) -> Folded:
+    """`strict`: what is null is false, which holds only where nothing turns it round."""
     if isinstance(rule, Flag):
         return rule.holds(standing)
     if isinstance(rule, elements.True_):
@@ -124,20 +129,20 @@ def _fold(rule: sa.ColumnElement[bool], standing: Standing, *, negated: bool) ->
     if isinstance(rule, elements.False_):
         return False
     if isinstance(rule, elements.Grouping):
-        return _fold(cast(Any, rule).element, standing, negated=negated)
+        return _fold(cast(Any, rule).element, standing, strict=strict)
     if isinstance(rule, elements.BooleanClauseList):
-        return _fold_list(rule, standing, negated=negated)
+        return _fold_list(rule, standing, strict=strict)
     if isinstance(rule, elements.UnaryExpression) and cast(Any, rule).operator is operators.inv:
-        inner = _fold(cast(Any, rule).element, standing, negated=True)
+        inner = _fold(cast(Any, rule).element, standing, strict=False)
         return (not inner) if isinstance(inner, bool) else sa.not_(inner)
-    return False if not standing[0] and not negated and _asks_for_me(rule) else rule
+    return False if strict and _asks_for_me(rule) else rule
 
 
-def _fold_list(rule: elements.BooleanClauseList, standing: Standing, *, negated: bool) -> Folded:
+def _fold_list(rule: elements.BooleanClauseList, standing: Standing, *, strict: bool) -> Folded:
     conjunction = cast(Any, rule).operator is operators.and_
     left: list[sa.ColumnElement[bool]] = []
     for clause in cast(Any, rule).clauses:
-        folded = _fold(clause, standing, negated=negated)
+        folded = _fold(clause, standing, strict=strict)
         if not isinstance(folded, bool):
             left.append(folded)
         elif folded is not conjunction:
@@ -162,7 +167,7 @@ def _finds_only_mine(query: Any) -> bool:
     columns: list[Any] = list(cast(Any, query).selected_columns)
     where: Any = cast(Any, query).whereclause
     plain = all(isinstance(column, elements.ColumnClause) for column in columns)
-    return plain and where is not None and _fold(where, NO_STANDING, negated=False) is False
+    return plain and where is not None and _fold(where, NO_STANDING, strict=True) is False
 
 
 def _is_me(side: Any) -> bool:
