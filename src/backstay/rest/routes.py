@@ -49,17 +49,12 @@ def item_methods(resource: Resource) -> tuple[str, ...]:
 
 
 def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
-    """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`.
-
-    Where the reference is stamped from the principal, the path cannot set it: create on the child's own path.
-    """
+    """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`."""
     found: list[tuple[str, Resource, bool]] = []
     for name in resource.relationships if resource.key else ():
         way = catalog.related(resource, name)
         if way is not None and way[0].many:
-            references = [way[1].table.column_of(remote) for _, remote in way[0].pairs]
-            free = all(column is None or column.name not in way[1].policy.stamp for column in references)
-            creates = "POST" in collection_methods(way[1]) and way[0].through is None and free
+            creates = "POST" in collection_methods(way[1]) and way[0].through is None
             found.append((name, way[1], creates))
     return found
 
@@ -206,15 +201,19 @@ def _not_allowed(request: Request, methods: Methods) -> Problem:
 
 
 def _key(resource: Resource, segment: bytes) -> list[str]:
-    """The parts of a key; only a composite key is split at commas.
+    """The parts of a key; only a composite key is split at commas, also where a client encoded them too.
 
     Raises:
-        Problem: `NOT_FOUND` when there are fewer or more parts than key columns.
+        Problem: `NOT_FOUND` when there are too few or too many parts.
     """
-    if len(resource.key) > 1:
+    wanted = len(resource.key)
+    if wanted <= 1:
+        return [decoded(segment, "path")]
+    if b"," in segment:
         parts = [decoded(part, "path") for part in segment.split(b",")]
-        if len(parts) != len(resource.key):
-            words = ",".join(column.name for column in resource.key)
-            raise Problem("NOT_FOUND", f"A key of {resource.name} is written {words}.")
-        return parts
-    return [decoded(segment, "path")]
+    else:
+        parts = decoded(segment, "path").split(",", wanted - 1)
+    if len(parts) != wanted:
+        words = ",".join(column.name for column in resource.key)
+        raise Problem("NOT_FOUND", f"The key of {resource.name} is {words}.")
+    return parts
