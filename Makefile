@@ -31,7 +31,8 @@ run: $(VENV)/.core ## serve the arcade example with data
 test: $(VENV)/.dev ## set up and pass the whole suite
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 	@$(BIN)/pyright --warnings
-	@$(BIN)/pytest -n auto --dist worksteal -q
+	@$(BIN)/pytest -n auto --dist worksteal -q -m 'not alone'
+	@$(BIN)/pytest -n 0 -q -m alone
 
 lint: $(VENV)/.dev ## fix what can be fixed, then report
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/pyright --warnings

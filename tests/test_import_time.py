@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import backstay
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -66,6 +68,7 @@ def test_declaring_loads_nothing_late() -> None:
     assert LATE & roots_loaded_by(declaring()) == set()
 
 
+@pytest.mark.alone
 def test_import_costs_little_above_its_foundations() -> None:
     """The least of several runs, taken in turns, stays within the ratio; a slow machine slows both sides."""
     compileall.compile_dir(SOURCE, quiet=1)

@@ -372,6 +372,7 @@ def seconds_to_first_answer(database: Path) -> float:
         server.kill()
 
 
+@pytest.mark.alone
 def test_the_first_answer_comes_soon(database: Path) -> None:
     """From process start to the first answer costs at most 2.5 times the import of SQLAlchemy and pydantic."""
     seconds_to_first_answer(database)  # compiles bytecode

@@ -95,6 +95,7 @@ async def points(wire: Wire, count: int) -> list[float]:
     return [await timed(wire, POINT) for _ in range(count)]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", SLOW)
 def test_a_slow_query_in_a_loop_leaves_point_reads_alone(server: Server, kind: str) -> None:
     """Next to a scan of half a second and more, the p50 of point reads stays within twice its p50 alone."""
@@ -125,6 +126,7 @@ def test_a_slow_query_in_a_loop_leaves_point_reads_alone(server: Server, kind: s
     assert max(every) < min(slow), f"a point read waited {max(every):.2f} s"
 
 
+@pytest.mark.alone
 def test_nothing_waits_behind_more_slow_queries_than_threads(server: Server) -> None:
     """With more scans at once than reader threads, point reads, page reads, writes and probes go on at once."""
     credential = bearer("writer")

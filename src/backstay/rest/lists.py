@@ -14,7 +14,7 @@ import orjson
 
 from ..config import Config
 from ..engine import Engine, Rows
-from ..errors import CODES, NotFoundError, Problem, ValidationError
+from ..errors import CODES, FieldError, NotFoundError, Problem, ValidationError
 from ..http.messages import Header, Request, Response, pairs_of
 from ..query.ir import KeysetPage, OffsetPage
 from ..schema.policy import Standing
@@ -30,7 +30,7 @@ MEMO_QUERY_BYTES = 512
 #: Parameters of a refused request that are looked at one by one.
 DIAGNOSED_MAX = 16
 #: Parameters that others refer to.
-_CONTEXT = frozenset({"include", "select", "group"})
+_CONTEXT = frozenset({"include", "select", "group", "sort"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,18 +153,22 @@ class Lists:
 
         Each parameter is read and planned again by itself, beside those that give it meaning.
         """
-        found = {(e.field, e.code): e for e in first.errors}
-        hints = [first.hint]
+        if any(error.code == "too_many" for error in first.errors):
+            return first
+        found: dict[tuple[str, str], FieldError] = {}
+        hints: list[str] = []
         around = [pair for pair in pairs if pair[0] in _CONTEXT]
         for pair in pairs[:DIAGNOSED_MAX]:
+            name = pair[0]
             try:
-                parsed = self._parsed([pair, *around] if pair[0] not in _CONTEXT else [pair], key)
+                parsed = self._parsed([pair, *(other for other in around if other is not pair)], key)
                 self._engine.check(parsed.query, parsed.raw, standing)
             except ValidationError as error:
-                named = pair[0] not in _CONTEXT
-                known = {e.field: e for e in error.errors if not named or e.field not in _CONTEXT}
-                found = {(e.field, e.code): e for e in known.values()} | found
-                hints.append(error.hint)
+                own = [e for e in error.errors if e.field == name or not {e.field, name} & _CONTEXT]
+                found |= {(e.field, e.code): e for e in own}
+                hints += [error.hint] if own else []
+        found |= {(e.field, e.code): e for e in first.errors if (e.field, e.code) not in found}
+        hints.append(first.hint)
         hint = next((text for text in hints if text != CODES["VALIDATION_ERROR"].hint), "")
         return ValidationError(found.values(), hint=hint)
 

@@ -49,12 +49,17 @@ def item_methods(resource: Resource) -> tuple[str, ...]:
 
 
 def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
-    """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`."""
+    """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`.
+
+    Where the reference is stamped from the principal, the path cannot set it: create on the child's own path.
+    """
     found: list[tuple[str, Resource, bool]] = []
     for name in resource.relationships if resource.key else ():
         way = catalog.related(resource, name)
         if way is not None and way[0].many:
-            creates = "POST" in collection_methods(way[1]) and way[0].through is None
+            references = [way[1].table.column_of(remote) for _, remote in way[0].pairs]
+            free = all(column is None or column.name not in way[1].policy.stamp for column in references)
+            creates = "POST" in collection_methods(way[1]) and way[0].through is None and free
             found.append((name, way[1], creates))
     return found
 
