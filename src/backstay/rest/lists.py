@@ -155,15 +155,17 @@ class Lists:
         """
         found = {(e.field, e.code): e for e in first.errors}
         hints = [first.hint]
-        around = [pair for pair in pairs if pair[0] in _CONTEXT]
         for pair in pairs[:DIAGNOSED_MAX]:
+            # A cursor belongs to a sort order: without it, it would seem to be another's.
+            context = _CONTEXT if pair[0] != "cursor" else _CONTEXT | {"sort"}
+            around = [other for other in pairs if other[0] in context] if pair[0] not in _CONTEXT else []
             try:
-                parsed = self._parsed([pair, *around] if pair[0] not in _CONTEXT else [pair], key)
+                parsed = self._parsed([pair, *around], key)
                 self._engine.check(parsed.query, parsed.raw, standing)
             except ValidationError as error:
-                named = pair[0] not in _CONTEXT
-                known = {e.field: e for e in error.errors if not named or e.field not in _CONTEXT}
-                found = {(e.field, e.code): e for e in known.values()} | found
+                for one in error.errors:
+                    if pair[0] in _CONTEXT or one.field not in context:
+                        found.setdefault((one.field, one.code), one)
                 hints.append(error.hint)
         hint = next((text for text in hints if text != CODES["VALIDATION_ERROR"].hint), "")
         return ValidationError(found.values(), hint=hint)
