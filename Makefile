@@ -42,5 +42,8 @@ bench: $(VENV)/.bench ## the workload against the ceiling and the peers
 golden: $(VENV)/.dev ## rewrite the golden request→SQL→JSON files
 	@GOLDEN_REWRITE=1 $(BIN)/pytest -q -n 0 tests/golden
 
+docs: $(VENV)/.core ## rewrite the generated reference pages
+	@$(BIN)/python docs/generate.py
+
 clean: ## remove what make made
-	@rm -rf $(VENV) .data
+	@rm -rf $(VENV) .data examples/*/.data

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .context import Context, Principal, PrincipalKind
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
+    from .existing import reflect
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
     from .schema.policy import has_role, me, nobody, public, signed_in
 
@@ -33,6 +34,7 @@ _HOMES = {
     "me": "schema.policy",
     "nobody": "schema.policy",
     "public": "schema.policy",
+    "reflect": "existing",
     "signed_in": "schema.policy",
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "me",
     "nobody",
     "public",
+    "reflect",
     "signed_in",
 ]
 

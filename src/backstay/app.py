@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from .auth.tokens import Tokens
 from .config import Config
 from .console.docs import Docs
 from .console.health import Health
 from .console.metrics import Metrics
+from .context import Context
 from .db.database import Database
+from .db.sessions import Sessions
 from .db.sqlite_engine import SqliteDatabase
 from .engine import Engine
 from .errors import OperatorError, perhaps
@@ -50,6 +53,7 @@ class Runtime:
 
     engine: Engine
     database: Database
+    sessions: Sessions
     frame: Frame
     routes: Routes
     health: Health
@@ -85,6 +89,8 @@ class Backstay:
         self.version = version
         self.seeders: list[Callable[..., None]] = []
         self.config = config or Config.from_environment()
+        #: Whether it serves a database that is not made from models, and so not migrated by them.
+        self.existing = schema is not None
         self._schema = schema
         self._envelope = envelope
         self._exposures: list[Exposure] = []
@@ -194,6 +200,18 @@ class Backstay:
         """A custom `DELETE` endpoint."""
         return self.route("DELETE", path, **options)
 
+    def session(self, context: Context | None = None) -> AsyncSession:
+        """A read-only ORM session for a custom endpoint, which decides itself what it shows.
+
+        Args:
+            context: the endpoint's; the session's statements are counted in it.
+
+        Example:
+            >>> async with app.session(ctx) as session:
+            ...     game = await session.get(Game, 7)
+        """
+        return self.start().sessions.open(context)
+
     def seeder(self, function: Callable[..., None]) -> Callable[..., None]:
         """Register a function that `backstay db seed` calls with an ORM session and a progress helper."""
         self.seeders.append(function)
@@ -213,8 +231,10 @@ class Backstay:
         )
 
     def routes(self) -> list[Route]:
-        """Its generated endpoints."""
-        return route_table(self.catalog(), self.config)
+        """Its endpoints: generated ones, then its own."""
+        own = [] if self._custom is None else self._custom.paths
+        custom = [Route(method, path, "", "custom") for method, path in own]
+        return route_table(self.catalog(), self.config) + custom
 
     def configure(self, **settings: Any) -> None:
         """Change settings before it starts; the command line's way in."""
@@ -234,6 +254,7 @@ class Backstay:
         """Finish what runs and close the database."""
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
+            await runtime.sessions.close()
             await runtime.database.close()
             runtime.frame.log.flush()
 
@@ -284,7 +305,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
         success_flag=success_flag,
     )
     log.later = frame.schedule_flush
-    return Runtime(engine, database, frame, routes, health, observations)
+    return Runtime(engine, database, Sessions(config), frame, routes, health, observations)
 
 
 def _fixed_routes(

@@ -98,7 +98,7 @@ class Setting:
 
 _HELP: Mapping[str, str] = {
     "database_url": "Database: sqlite:///file.db.",
-    "secret": "Key that signs tokens, at least 32 characters. Needed to write; made at random in --dev.",
+    "secret": "Key that signs tokens, at least 32 characters. Needed to write; made once in --dev.",
     "host": "Address to listen on.",
     "port": "Port to listen on.",
     "workers": "Number of server processes.",

@@ -24,7 +24,7 @@ _COUNT = re.compile(r'statements;desc="(\d+)"')
 
 
 @asynccontextmanager
-async def client(app: Backstay, *, headers: dict[str, str] | None = None) -> AsyncGenerator[AsyncClient, None]:
+async def client(app: Backstay, *, headers: dict[str, str] | None = None) -> AsyncGenerator[AsyncClient]:
     """An HTTP client that calls the app in this process; leaving it stops the app.
 
     Args:

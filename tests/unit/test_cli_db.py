@@ -110,7 +110,7 @@ def test_an_existing_database_has_no_migrations(run: Run, here: Path) -> None:
     run("migrate")
     ran = run("status", "sqlite:///backstay.db")
     assert (ran.code, ran.err) == (
-        *(2, "error: An existing database has no models to migrate by: name an app, not a database URL.\n"),
+        *(2, "error: An existing database has no models to migrate by: name an app of declared models.\n"),
     )
 
 

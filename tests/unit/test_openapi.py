@@ -29,7 +29,8 @@ from backstay.query.plan import Form
 from backstay.query.planner import Planner
 from backstay.rest import params
 from backstay.rest.openapi import document
-from backstay.rest.openapi_access import open_to_all, refuses_some
+from backstay.rest.openapi_access import depends_on_row, open_to_all, refuses_some
+from backstay.rest.openapi_parameters import list_schema
 from backstay.rest.openapi_schemas import Components, body_schema, singular, value_schema, wire_schema
 from backstay.rest.routes import route_table
 from backstay.schema.base import NAMING, ModelBase, UuidKey
@@ -333,6 +334,27 @@ def test_rules_about_the_row_alone_are_open() -> None:
     assert not refuses_some(signed_in)
 
 
+def test_403_is_documented_where_a_role_or_the_row_admits() -> None:
+    """Who lacks the role is left with the row, and may be refused by it."""
+    assert not refuses_some(OWN | has_role("admin"))
+    assert depends_on_row([OWN | has_role("admin")])
+    assert not depends_on_row([signed_in & has_role("admin")])
+
+
+def test_choices_with_commas_admit_exactly_themselves() -> None:
+    """A list of them is one text; nothing that is no choice fits."""
+    base = catalog().resources["things"].columns["color"]
+    column = replace(base, choices=("a", "b,c", 'd"', ""))
+    schema = validator(list_schema(column))
+    for good in ("a", '"b,c",a', '"d\\""', "", '"",a', " a , a "):
+        assert schema.is_valid(good), good
+        values.parse_list(column, good)
+    for bad in ("b,c", "x", '"x"', "a;a", 'd"'):
+        assert not schema.is_valid(bad), bad
+        with pytest.raises(ValueError):
+            values.parse_list(column, bad)
+
+
 SCALARS = [
     ("id", "0192f0c1-7b5e-7cc0-8000-0123456789ab", "0192f0c1"),
     ("price", "-12.5", "twelve"),
@@ -466,12 +488,13 @@ def test_reserved_words_are_filtered_by_operator() -> None:
 
 
 def test_composite_keys_are_joined_by_commas() -> None:
-    """The path parameter admits exactly the joined form."""
+    """The path parameter is a list of the parts, which OpenAPI's `simple` style joins."""
     parameter = DOCUMENT["paths"]["/api/v1/pairs/{key}"]["parameters"][0]
     schema = validator(parameter["schema"])
-    assert schema.is_valid("7,left")
-    assert not schema.is_valid("7")
-    assert not schema.is_valid("x,left")
+    assert parameter["style"] == "simple"
+    assert schema.is_valid([7, "le,ft"])
+    for wrong in ([7], [7, "left", 1], ["x", "left"], [7, ""], "7,left"):
+        assert not schema.is_valid(wrong)
 
 
 def test_keys_have_their_columns_type() -> None:

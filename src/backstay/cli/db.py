@@ -128,11 +128,22 @@ def status_command(target: Target = "", database: Database = None, json: Json = 
 
 
 @db_app.command("seed")
-def seed_command(target: Target = "", database: Database = None, json: Json = False) -> None:
+def seed_command(
+    target: Target = "",
+    if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing when a table has rows.")] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
     """Run the app's seeders, each in one transaction."""
-    done = _seed(_load(target, database), quiet=json)
+    from ..db import migrate as migrations
+
+    loaded = _load(target, database)
+    rows = migrations.contents(_project(loaded)) if if_empty else {}
+    done = [] if rows else _seed(loaded, quiet=json)
     if json:
         _print_json({"seeded": done})
+    elif rows:
+        typer.echo(f"ran nothing: there are {sum(rows.values()):,} rows already")
     else:
         typer.echo(f"ran {', '.join(done)}")
 
@@ -179,7 +190,7 @@ def _project(loaded: Loaded) -> Project:
     from ..db.migrate import Project
 
     if loaded.folder is None:
-        raise OperatorError("An existing database has no models to migrate by: name an app, not a database URL.")
+        raise OperatorError("An existing database has no models to migrate by: name an app of declared models.")
     return Project(loaded.app.config.database_url, loaded.app.schema.metadata, loaded.folder / MIGRATIONS)
 
 

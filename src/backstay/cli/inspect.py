@@ -8,21 +8,22 @@ import orjson
 
 from ..auth.tokens import Tokens
 from ..config import Config
-from ..errors import OperatorError
-from ..schema.policy import Flag
+from ..errors import Action, OperatorError
+from ..rest.routes import Route
+from ..schema.policy import ME_PREFIX, Flag
+from ..schema.resource import Catalog
+from .secret import kept_secret
 from .target import load_app
 
 
 def print_routes(target: str, *, as_json: bool) -> None:
-    """Every generated endpoint with its rule."""
+    """Every endpoint with its rule; a custom endpoint decides itself."""
     app = load_app(target)
     rows: list[dict[str, str]] = []
     catalog = app.catalog()
     for route in app.routes():
-        policy = catalog.resources[route.resource].policy
-        action = {"POST": "create", "PATCH": "update", "PUT": "update", "DELETE": "delete"}.get(route.method, "read")
-        rule = policy.rule(action)  # type: ignore[arg-type]
-        rows.append({"method": route.method, "path": route.path, "action": route.action, "rule": words(rule)})
+        rule = words(_rule(catalog, route)) if route.resource else "its own code"
+        rows.append({"method": route.method, "path": route.path, "action": route.action, "rule": rule})
     if as_json:
         sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
@@ -31,9 +32,14 @@ def print_routes(target: str, *, as_json: bool) -> None:
         sys.stdout.write(f"{row['method']:7}{row['path']:{widest + 2}}{row['rule']}\n")
 
 
+def _rule(catalog: Catalog, route: Route) -> object:
+    actions: dict[str, Action] = {"POST": "create", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
+    return catalog.resources[route.resource].policy.rule(actions.get(route.method, "read"))
+
+
 def words(rule: object) -> str:
     """A rule in words."""
-    return repr(rule) if isinstance(rule, Flag) else " ".join(str(rule).split())
+    return repr(rule) if isinstance(rule, Flag) else " ".join(str(rule).replace(f":{ME_PREFIX}", "me.").split())
 
 
 def print_openapi(target: str) -> None:
@@ -44,7 +50,7 @@ def print_openapi(target: str) -> None:
 
 def print_token(subject: str, roles: list[str], ttl_s: int) -> None:
     """A signed token."""
-    config = Config.from_environment()
-    if not config.secret:
-        raise OperatorError("No BACKSTAY_SECRET is set: export one of at least 32 bytes, the server's.")
-    sys.stdout.write(Tokens(config.secret).issue(subject, roles=roles, ttl_s=ttl_s) + "\n")
+    secret = Config.from_environment().secret or kept_secret()
+    if not secret:
+        raise OperatorError("No BACKSTAY_SECRET is set: export the server's, or start `backstay serve --dev` here.")
+    sys.stdout.write(Tokens(secret).issue(subject, roles=roles, ttl_s=ttl_s) + "\n")

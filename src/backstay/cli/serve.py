@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from ..config import Config
 from ..errors import OperatorError
 from ..observe import Observations
 from .db import MIGRATIONS, apply_safe_migrations
+from .secret import FILE, kept_secret, make_secret
 from .target import Loaded, load_target
 
 if TYPE_CHECKING:
@@ -139,11 +139,14 @@ def _announce(app: Backstay) -> None:
 
 
 def _prepare_dev(loaded: Loaded) -> None:
-    """What development gives for free: a secret for this run, and the safe migrations."""
+    """What development gives for free: a secret, and the safe migrations."""
     app = loaded.app
     if not app.config.secret:
-        app.configure(secret=secrets.token_urlsafe(32))
-        sys.stderr.write("  no BACKSTAY_SECRET: made one for this run\n")
+        secret = kept_secret()
+        if not secret:
+            secret = make_secret()
+            sys.stderr.write(f"  no BACKSTAY_SECRET: made one in {FILE}; `backstay token NAME` signs with it\n")
+        app.configure(secret=secret)
     if loaded.folder is not None:
         apply_safe_migrations(loaded)
 

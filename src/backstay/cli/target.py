@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import sqlalchemy as sa
+
 from ..app import Backstay
 from ..config import Config
-from ..db.apsw_dialect import create_sync_engine
 from ..errors import OperatorError, perhaps
+from ..existing import reflect
 from ..schema.policy import public
-from ..schema.reflect import reflect
 
 DEFAULTS = ("app.py", "main.py")
 
@@ -50,22 +51,14 @@ def load_target(target: str = "", *, database: str | None = None) -> Loaded:
     app = _pick(module, variable, name)
     if database:
         app.configure(database_url=database)
-    return Loaded(app, Path(module.__file__ or ".").resolve().parent)
+    return Loaded(app, None if app.existing else Path(module.__file__ or ".").resolve().parent)
 
 
 def existing_database(url: str) -> Backstay:
     """An app that shows everybody every table of an existing database, and lets nobody write."""
-    if not url.startswith("sqlite:"):
-        raise OperatorError(f"Only SQLite databases can be served yet: write sqlite:///file.db, not {url!r}.")
-    engine = create_sync_engine(url)
-    path = Path(engine.url.database or "")
-    if not path.is_file():
-        raise OperatorError(f"There is no database file {path}.")
-    schema = reflect(engine)
-    engine.dispose()
-    if not schema.tables:
-        raise OperatorError(f"{path} has no tables to serve. {' '.join(schema.notes)}".rstrip())
-    app = Backstay(path.stem, config=Config.from_environment(database_url=url), schema=schema)
+    schema = reflect(url)
+    name = Path(sa.make_url(url).database or "").stem
+    app = Backstay(name, config=Config.from_environment(database_url=url), schema=schema)
     for name in schema.tables:
         app.resource(name, read=public)
     return app

@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """One configured apsw connection: pragmas, limits, our SQL functions, and driver errors as ours.
 
-apsw is the one SQLite library of the process; see docs/decisions/0001-one-sqlite-library.md.
+apsw is the one SQLite library of the process; see docs/decisions/0002-one-sqlite-library.md.
 """
 
 from __future__ import annotations

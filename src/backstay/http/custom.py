@@ -26,7 +26,8 @@ class CustomEndpoints:
         from starlette.exceptions import HTTPException
 
         self.app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None)
-        self._literal: set[tuple[str, bytes]] = set()
+        #: (method, path) of each, in the order of their declaration.
+        self.paths: list[tuple[str, str]] = []
         self.app.add_exception_handler(Problem, _answer)
         self.app.add_exception_handler(RequestValidationError, _answer_invalid)
         self.app.add_exception_handler(HTTPException, _answer_http)
@@ -38,15 +39,14 @@ class CustomEndpoints:
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             _inject_context(function)
             self.app.add_api_route(path, function, methods=[method], **options)
-            if "{" not in path:
-                self._literal.add((method, path.encode()))
+            self.paths.append((method, path))
             return function
 
         return register
 
     def literal_paths(self) -> frozenset[tuple[str, bytes]]:
         """(method, path) of the endpoints without path parameters."""
-        return frozenset(self._literal)
+        return frozenset((method, path.encode()) for method, path in self.paths if "{" not in path)
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's description of the endpoints."""

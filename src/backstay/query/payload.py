@@ -6,6 +6,7 @@ because pydantic schemas are dear to build.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
@@ -150,10 +151,20 @@ class Contract:
         try:
             found = cast("dict[str, Any]", self._validate(body))
         except PydanticError as error:
-            raise self._refusal(error) from None
+            found = self._mended(body, error)
         if self.ignored:
             found = {name: value for name, value in found.items() if name not in self.ignored}
         return found
+
+    def _mended(self, body: bytes, error: PydanticError) -> dict[str, Any]:
+        """The fields of a refused body whose only fault is how it writes whole numbers."""
+        mended = _with_whole_numbers(body, error)
+        if mended is None:
+            raise self._refusal(error) from None
+        try:
+            return cast("dict[str, Any]", self._validate(mended))
+        except PydanticError as again:
+            raise self._refusal(again) from None
 
     def _refusal(self, error: PydanticError) -> ValidationError:
         hint = ""
@@ -189,6 +200,30 @@ class Contract:
         return schema
 
 
+def _with_whole_numbers(body: bytes, error: PydanticError) -> bytes | None:
+    """The body with `7.0` as `7` where an integer was wanted; `None` when that is not what is wrong.
+
+    To JSON Schema (2020-12, 6.1.1) both are the same integer, and some clients write every number so. Only a
+    refused body comes here; the number is read exactly, as its text stands.
+    """
+    items = error.errors(include_url=False, include_context=False)
+    floats = [item for item in items if item["type"] == "int_type" and isinstance(item["input"], float)]
+    names = {item["loc"][0] for item in floats if item["input"].is_integer() and len(item["loc"]) == 1}
+    if not names:
+        return None
+    try:
+        exact = cast("dict[str, Any]", json.loads(body, parse_float=Decimal))
+        found = cast("dict[str, Any]", json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+    numbers = {str(name): exact[str(name)] for name in names}
+    small = {name: number for name, number in numbers.items() if abs(number.adjusted()) < _DIGITS_MAX}
+    whole = {name: int(number) for name, number in small.items() if number == number.to_integral_value()}
+    return json.dumps(found | whole).encode() if whole else None
+
+
+#: More than any integer column holds; `1e999999999` must never become an integer.
+_DIGITS_MAX = 24
 _NOISE = frozenset({"json-or-python", "function-after", "nullable", "constrained-str", "str", "int", "float", "bool"})
 _WORDS: Mapping[str, tuple[str, str]] = {
     "missing": ("required", "is required."),

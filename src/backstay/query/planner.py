@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..config import Config
 from ..errors import Problem, perhaps
 from ..schema.model import ADDITIVE, ORDERED, Column
-from ..schema.policy import Folded, Standing, fold
+from ..schema.policy import Folded, Standing, fold, fold_write
 from ..schema.resource import Catalog, Resource
 from .ir import (
     Aggregate,
@@ -189,11 +189,11 @@ class Planner:
         resource = self.resource(query.resource)
         self._writable(resource)
         policy = resource.policy
-        rule = fold(policy.create, names.standing)
+        rule = fold_write(policy.create, names.standing)
         names.require(resource, "create", rule)
         columns = self._columns(resource, query.columns, names)
         stamps = tuple((resource.table.columns[name], value) for name, value in policy.stamp.items())
-        check = both(rule, fold(policy.check, names.standing))
+        check = both(rule, fold_write(policy.check, names.standing))
         names.require(resource, "create", check)
         shape = names.shape(resource, None, ())
         return InsertPlan(Source(resource, rule), columns, stamps, check, shape, names.finish())
@@ -204,7 +204,8 @@ class Planner:
         rule = self._write_rule(resource, "update", names)
         columns = self._columns(resource, query.columns, names)
         key = self._key(resource, query.key, names)
-        check = both(fold(resource.policy.update, names.standing), fold(resource.policy.check, names.standing))
+        policy = resource.policy
+        check = both(fold_write(policy.update, names.standing), fold_write(policy.check, names.standing))
         names.require(resource, "update", check)
         shape = names.shape(resource, None, ())
         return UpdatePlan(Source(resource, rule), columns, check, key, shape, names.finish())
@@ -220,6 +221,6 @@ class Planner:
         """A row can be changed only by who may both see it and change it."""
         policy = resource.policy
         own = policy.update if action == "update" else policy.delete
-        rule = fold(own, names.standing)
+        rule = fold_write(own, names.standing)
         names.require(resource, action, rule)
         return both(fold(policy.read, names.standing), rule)

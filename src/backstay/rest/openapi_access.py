@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
-from sqlalchemy.sql import elements, operators, visitors
 
-from ..schema.policy import ME_PREFIX, Flag, fold, roles_in
+from ..schema.policy import NO_STANDING, Folded, fold, fold_write, roles_in
 
 Rule = sa.ColumnElement[bool]
-_NOBODY_KNOWN = (False, frozenset[str]())
 
 
 def open_to_all(rule: Rule) -> bool:
-    """Whether the rule can hold for a principal that is not signed in.
-
-    A comparison with `me` is never true for it; what only speaks about the row may be.
+    """Whether a write by this rule can succeed for a principal that is not signed in.
 
     Example:
         >>> open_to_all(Score.player_id == me.id), open_to_all(Score.hidden.is_(False))
         (False, True)
     """
-    if isinstance(rule, Flag):
-        return rule.holds(_NOBODY_KNOWN)
-    if isinstance(rule, elements.Grouping):
-        return open_to_all(cast(Any, rule).element)
-    if isinstance(rule, elements.BooleanClauseList):
-        parts = [open_to_all(clause) for clause in cast(Any, rule).clauses]
-        return all(parts) if cast(Any, rule).operator is operators.and_ else any(parts)
-    if isinstance(rule, elements.UnaryExpression) and cast(Any, rule).operator is operators.inv:
-        return True
-    return not _names_me(rule)
+    return fold_write(rule, NO_STANDING) is not False
+
+
+def readable_by_all(rule: Rule) -> bool:
+    """Whether a read by this rule is answered for a principal that is not signed in, even if it finds nothing."""
+    return fold(rule, NO_STANDING) is not False
 
 
 def refuses_some(rule: Rule) -> bool:
     """Whether the rule alone can refuse a principal that is signed in: it names roles."""
-    roles = roles_in(rule)
-    standings = [frozenset[str](), roles, *(frozenset((role,)) for role in sorted(roles))]
-    return any(fold(rule, (True, standing)) is False for standing in standings)
+    return any(folded is False for folded in _foldings(rule))
 
 
 def depends_on_row(rules: Iterable[Rule]) -> bool:
     """Whether any rule says something about the row, so that a write of a visible row can be refused."""
-    return any(not isinstance(fold(rule, (True, roles_in(rule))), bool) for rule in rules)
+    return any(not isinstance(folded, bool) for rule in rules for folded in _foldings(rule))
 
 
-def _names_me(rule: Rule) -> bool:
-    return any(
-        isinstance(part, sa.BindParameter) and str(cast(Any, part).key).startswith(ME_PREFIX)
-        for part in visitors.iterate(rule)
-    )
+def _foldings(rule: Rule) -> Iterator[Folded]:
+    """What is left of a rule for signed-in principals: none, each and all of the roles that it names."""
+    roles = sorted(roles_in(rule))
+    for held in {frozenset[str](), frozenset(roles), *(frozenset((role,)) for role in roles)}:
+        yield fold(rule, (True, held))

@@ -12,7 +12,7 @@ from ..query.payload import Action, Contract
 from ..schema.policy import public
 from ..schema.resource import Catalog, Resource
 from . import openapi_parameters as parameters
-from .openapi_access import Rule, depends_on_row, open_to_all, refuses_some
+from .openapi_access import Rule, depends_on_row, open_to_all, readable_by_all, refuses_some
 from .openapi_examples import body_example, row_example
 from .openapi_responses import Answers
 from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema, singular
@@ -104,9 +104,10 @@ def place(operations: Operations, resource: Resource) -> None:
 Parent = tuple[Resource, str]
 
 
-def _security(rules: Iterable[Rule]) -> list[Json]:
+def _security(reads: Iterable[Rule], writes: Iterable[Rule] = ()) -> list[Json]:
     needed: Json = {"bearerAuth": []}
-    return [{}, needed] if all(open_to_all(rule) for rule in rules) else [needed]
+    free = all(readable_by_all(rule) for rule in reads) and all(open_to_all(rule) for rule in writes)
+    return [{}, needed] if free else [needed]
 
 
 def _statuses(rules: Iterable[Rule], *more: int) -> list[int]:
@@ -220,24 +221,25 @@ def _read(operations: Operations, resource: Resource, path: str) -> None:
 def _create(operations: Operations, resource: Resource, path: str, parent: Parent | None = None) -> None:
     label = operations.labels[resource.name]
     policy = resource.policy
-    rules = [policy.create, policy.check, *([parent[0].policy.read] if parent else [])]
+    reads = [parent[0].policy.read] if parent else []
+    writes = [policy.create, policy.check]
     without = _set_by_path(resource, parent) if parent else ()
     contract = operations.contract(resource, Action.CREATE)
     name, summary, below = _below(operations, "create", resource, parent)
     wanted = f"{name.removeprefix('create') if below else label.one}Create"
     body = _body(operations, contract, wanted, without)
     text = "The path sets the reference, the body must not." if below else "Answers with the row as it is stored."
-    more = [409, *_BODY, *([404] if below else []), *([403] if depends_on_row([policy.create, policy.check]) else [])]
+    more = [409, *_BODY, *([404] if below else []), *([403] if depends_on_row(writes) else [])]
     operation: Json = {
         "summary": summary,
         "description": _sentences(resource.table.description, text),
-        "security": _security(rules),
+        "security": _security(reads, writes),
         "requestBody": body,
         "responses": {
             "201": operations.answers.item(
                 operations.ref(resource), operations.row(resource), "The new row.", "Location"
             ),
-            **operations.answers.problems(_statuses(rules, *more)),
+            **operations.answers.problems(_statuses([*reads, *writes], *more)),
         },
     }
     operations.add("post", path, resource, name, operation)
@@ -272,7 +274,7 @@ def _change(operations: Operations, resource: Resource, path: str, action: Actio
     operation: Json = {
         "summary": f"{'Replace' if whole else 'Change'} a row of {resource.name}",
         "description": texts[action],
-        "security": _security(rules),
+        "security": _security((), rules),
         "requestBody": _body(operations, operations.contract(resource, action), f"{label.one}{action.value.title()}"),
         "responses": {
             "200": operations.answers.item(
@@ -291,7 +293,7 @@ def _delete(operations: Operations, resource: Resource, path: str) -> None:
     operation: Json = {
         "summary": f"Delete a row of {resource.name}",
         "description": "A row that others refer to is kept (409).",
-        "security": _security([rule]),
+        "security": _security((), [rule]),
         "responses": {
             "204": {"description": "The row is gone.", "headers": operations.answers.headers()},
             **operations.answers.problems(_statuses([rule, public], *more)),

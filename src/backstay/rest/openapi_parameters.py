@@ -26,9 +26,8 @@ RESERVED = frozenset(
 PATHS_MAX = 40
 _PLAIN = re.compile(r"[^\s,.()\[\]=\"]+\Z")
 _LIST_SYNTAX = re.compile(r"[,\"]|\A\s|\s\Z|\A\Z")
-_TEXT_LIST = (
-    r'^\s*("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*)(,\s*("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*))*$'
-)
+_TEXT_ITEM = r'("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*)'
+_TEXT_LIST = rf"^\s*{_TEXT_ITEM}(,\s*{_TEXT_ITEM}){{0,{LIST_ITEMS_MAX - 1}}}$"
 _ALIAS = r"([A-Za-z_][A-Za-z0-9_]{0,62}:)?"
 
 _MEANINGS: dict[Op, str] = {
@@ -73,24 +72,22 @@ def key_parameter(resource: Resource) -> Json:
     """The path parameter `key`."""
     words = " and ".join(f"`{column.name}`" for column in resource.key)
     if len(resource.key) == 1:
-        schema = value_schema(resource.key[0])
-        if schema == {"type": "string", "pattern": NO_NUL}:
-            schema = {"type": "string", "minLength": 1, "pattern": NO_NUL}
-        return _path_parameter(f"The row's {words}.", schema)
-    parts = [_key_part(column) for column in resource.key]
+        return _path_parameter(f"The row's {words}.", _key_part(resource.key[0]))
     joined = ",".join(column.name for column in resource.key)
     text = f"The row's {words}, joined by commas (`{joined}`); a comma inside a value is written `%2C`."
-    return _path_parameter(text, {"type": "string", "pattern": f"^{','.join(parts)}$"})
+    parts = [_key_part(column) for column in resource.key]
+    most = len(parts)
+    schema: Json = {"type": "array", "prefixItems": parts, "items": False, "minItems": most, "maxItems": most}
+    return _path_parameter(text, schema) | {"style": "simple"}
 
 
 def _path_parameter(description: str, schema: Json) -> Json:
     return {"name": "key", "in": "path", "required": True, "description": description, "schema": schema}
 
 
-def _key_part(column: Column) -> str:
-    if column.kind is Kind.INTEGER:
-        return _digits(column)
-    return _GROUP_VALUES[column.kind] if column.kind in (Kind.UUID, Kind.DATE) else r"[^,\u0000]+"
+def _key_part(column: Column) -> Json:
+    schema = value_schema(column)
+    return schema | {"minLength": 1} if schema == {"type": "string", "pattern": NO_NUL} else schema
 
 
 def _digits(column: Column) -> str:
@@ -128,18 +125,27 @@ def filters(resource: Resource, label: Label, components: Components) -> list[Js
 
 def _operand(column: Column, op: Op) -> Json:
     if op in (Op.IN, Op.NIN):
-        return _list_schema(column)
+        return list_schema(column)
     if op in (Op.LIKE, Op.ILIKE, Op.CONTAINS):
         return {"type": "string", "pattern": NO_NUL}
     return value_schema(column)
 
 
-def _list_schema(column: Column) -> Json:
+def list_schema(column: Column) -> Json:
     """Comma-separated values; text is one string, because its items may need quotes."""
-    quoted = any(_LIST_SYNTAX.search(choice) for choice in column.choices)
-    if column.kind in (Kind.TEXT, Kind.ANY) or quoted:
+    if column.kind in (Kind.TEXT, Kind.ANY):
         return {"type": "string", "pattern": _TEXT_LIST}
+    if any(_LIST_SYNTAX.search(choice) for choice in column.choices):
+        one = f"({'|'.join(_listed(choice) for choice in column.choices)})"
+        return {"type": "string", "pattern": f"^{one}(,{one}){{0,{LIST_ITEMS_MAX - 1}}}$"}
     return {"type": "array", "items": value_schema(column), "minItems": 1, "maxItems": LIST_ITEMS_MAX}
+
+
+def _listed(choice: str) -> str:
+    """A choice as an item of a list: quoted, or bare where that is possible."""
+    quoted = _escaped('"' + choice.replace("\\", "\\\\").replace('"', '\\"') + '"')
+    bare = choice == "" or not _LIST_SYNTAX.search(choice)
+    return rf"\s*({quoted}|{_escaped(choice)})\s*" if bare else rf"\s*{quoted}\s*"
 
 
 def _group_pattern(resource: Resource) -> str:

@@ -38,6 +38,7 @@ _MEASURE = re.compile(
     r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*+([^()\s]*+)\s*+\))?\Z"
 )
 _CALL = re.compile(r"(?:[^,(]|\([^()]*+)+")
+_GAP = re.compile(r"(?:\A|,)\s*+(?:,|\Z)")
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -167,7 +168,7 @@ def parse_aggregate(resource: str, pairs: Pairs, config: Config) -> Parsed:
     for path, settings in found.scoped.items():
         name = f"{next(iter(settings))}[{path[:80]}]"
         raise invalid(name, "unknown_parameter", "an aggregate includes no relations.")
-    groups = tuple(tuple(name.split(".")) for name in names(found.words.get("group")))
+    groups = tuple(tuple(name.split(".")) for name in names(found.words.get("group"), "group"))
     measures = tuple(_measure(text) for text in _split_calls(found.words.get("select", "")))
     if not groups and not measures:
         measures = (Measure(Function.COUNT),)
@@ -191,6 +192,8 @@ def _measure(text: str) -> Measure:
 
 def _split_calls(text: str) -> list[str]:
     """The parts between commas; a comma inside parentheses is no end."""
+    if text.strip() and _GAP.search(text):
+        raise invalid("select", "syntax", "has an empty measure.", hint="Separate measures by one comma each.")
     return [part.strip() for part in _CALL.findall(text) if part.strip()]
 
 
@@ -202,14 +205,19 @@ def _refuse_filters(found: Parameters, what: str, words: tuple[str, ...]) -> Non
         raise invalid(name, "unknown_parameter", f"{what} takes no filters.", hint=hint)
 
 
-def names(text: str | None) -> list[str]:
+def names(text: str | None, label: str) -> list[str]:
     """A comma-separated list of names; blanks around them do not count."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+    if text is None or not text.strip():
+        return []
+    found = [name.strip() for name in text.split(",")]
+    if "" in found:
+        raise invalid(label, "syntax", "has an empty name.", hint="Separate the names by one comma each.")
+    return found
 
 
 def sort_keys(text: str | None, label: str) -> tuple[OrderKey, ...]:
     """`-value,player.username`."""
-    keys = [OrderKey(tuple(n.lstrip("-").split(".")), n.startswith("-")) for n in names(text)]
+    keys = [OrderKey(tuple(n.removeprefix("-").split(".")), n.startswith("-")) for n in names(text, label)]
     if len({key.path for key in keys}) < len(keys):
         raise invalid(label, "duplicate", "names a field twice.")
     return tuple(keys)
@@ -237,7 +245,7 @@ def shape_of(found: Parameters, config: Config) -> Shape:
     """`fields`, `include` and what is scoped to an included relation, as one tree."""
     tree: dict[str, dict[str, object]] = {}
     known: set[str] = set()
-    for path in names(found.words.get("include")):
+    for path in names(found.words.get("include"), "include"):
         node = tree
         parts = path.split(".")
         if len(parts) > config.include_depth_max:
@@ -251,7 +259,7 @@ def shape_of(found: Parameters, config: Config) -> Shape:
             hint = perhaps(path, known, noun="included relation") or f"Add include={path[:80]}."
             raise invalid(name, "not_included", f"{path[:80]!r} is not included.", hint=hint)
     fields = found.words.get("fields")
-    return Shape(tuple(names(fields)) if fields is not None else None, _includes(tree, found, config, ""))
+    return Shape(tuple(names(fields, "fields")) if fields is not None else None, _includes(tree, found, config, ""))
 
 
 def _includes(tree: dict[str, dict[str, object]], found: Parameters, config: Config, at: str) -> tuple[Include, ...]:
@@ -259,7 +267,7 @@ def _includes(tree: dict[str, dict[str, object]], found: Parameters, config: Con
     for name, below in tree.items():
         path = f"{at}{name}"
         settings = found.scoped.get(path, {})
-        fields = tuple(names(settings["fields"])) if "fields" in settings else None
+        fields = tuple(names(settings["fields"], f"fields[{path}]")) if "fields" in settings else None
         order = sort_keys(settings.get("sort"), f"sort[{path}]")
         limit = bounded(settings.get("limit"), f"limit[{path}]", config.page_limit, config.page_limit_max)
         inner = _includes(below, found, config, path + ".")  # type: ignore[arg-type]

@@ -201,15 +201,19 @@ def _not_allowed(request: Request, methods: Methods) -> Problem:
 
 
 def _key(resource: Resource, segment: bytes) -> list[str]:
-    """The parts of a key; only a composite key is split at commas.
+    """The parts of a key; only a composite key is split at commas, also where a client encoded them too.
 
     Raises:
-        Problem: `NOT_FOUND` when there are fewer or more parts than key columns.
+        Problem: `NOT_FOUND` when there are too few or too many parts.
     """
-    if len(resource.key) > 1:
+    wanted = len(resource.key)
+    if wanted <= 1:
+        return [decoded(segment, "path")]
+    if b"," in segment:
         parts = [decoded(part, "path") for part in segment.split(b",")]
-        if len(parts) != len(resource.key):
-            words = ",".join(column.name for column in resource.key)
-            raise Problem("NOT_FOUND", f"A key of {resource.name} is written {words}.")
-        return parts
-    return [decoded(segment, "path")]
+    else:
+        parts = decoded(segment, "path").split(",", wanted - 1)
+    if len(parts) != wanted:
+        words = ",".join(column.name for column in resource.key)
+        raise Problem("NOT_FOUND", f"The key of {resource.name} is {words}.")
+    return parts

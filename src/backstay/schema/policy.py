@@ -100,12 +100,28 @@ def has_role(name: str) -> sa.ColumnElement[bool]:
     return Flag("role", name)
 
 
+_COMPARISONS = frozenset({operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge})
+
 #: What a rule is for one standing: certain, impossible, or a condition on the row.
 Folded = bool | sa.ColumnElement[bool]
 
 
 def fold(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
     """Decide every Flag in a rule and simplify; what is left is a condition on the row."""
+    return _fold(rule, standing, strict=False)
+
+
+def fold_write(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
+    """As `fold`, for what changes rows: a comparison with `me` never holds for who is not signed in.
+
+    Its value is null. That decides it here, so that such a caller is asked to sign in whatever rows there are; a
+    read by the same rule just finds nothing.
+    """
+    return _fold(rule, standing, strict=not standing[0])
+
+
+def _fold(rule: sa.ColumnElement[bool], standing: Standing, *, strict: bool) -> Folded:
+    """`strict`: what is null is false, which holds only where nothing turns it round."""
     if isinstance(rule, Flag):
         return rule.holds(standing)
     if isinstance(rule, elements.True_):
@@ -113,20 +129,20 @@ def fold(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
     if isinstance(rule, elements.False_):
         return False
     if isinstance(rule, elements.Grouping):
-        return fold(cast(Any, rule).element, standing)
+        return _fold(cast(Any, rule).element, standing, strict=strict)
     if isinstance(rule, elements.BooleanClauseList):
-        return _fold_list(rule, standing)
+        return _fold_list(rule, standing, strict=strict)
     if isinstance(rule, elements.UnaryExpression) and cast(Any, rule).operator is operators.inv:
-        inner = fold(cast(Any, rule).element, standing)
+        inner = _fold(cast(Any, rule).element, standing, strict=False)
         return (not inner) if isinstance(inner, bool) else sa.not_(inner)
-    return rule
+    return False if strict and _asks_for_me(rule) else rule
 
 
-def _fold_list(rule: elements.BooleanClauseList, standing: Standing) -> Folded:
+def _fold_list(rule: elements.BooleanClauseList, standing: Standing, *, strict: bool) -> Folded:
     conjunction = cast(Any, rule).operator is operators.and_
     left: list[sa.ColumnElement[bool]] = []
     for clause in cast(Any, rule).clauses:
-        folded = fold(clause, standing)
+        folded = _fold(clause, standing, strict=strict)
         if not isinstance(folded, bool):
             left.append(folded)
         elif folded is not conjunction:
@@ -134,6 +150,28 @@ def _fold_list(rule: elements.BooleanClauseList, standing: Standing) -> Folded:
     if not left:
         return conjunction
     return sa.and_(*left) if conjunction else sa.or_(*left)
+
+
+def _asks_for_me(rule: Any) -> bool:
+    """Whether it is null or false without a principal: a comparison with `me`, or the existence of a row by one."""
+    if isinstance(rule, elements.BinaryExpression):
+        sides = (cast(Any, rule).left, cast(Any, rule).right)
+        return cast(Any, rule).operator in _COMPARISONS and any(_is_me(side) for side in sides)
+    return isinstance(rule, sa.Exists) and _finds_only_mine(getattr(rule.element, "element", None))
+
+
+def _finds_only_mine(query: Any) -> bool:
+    """Whether a query has no row without a principal; an aggregate without groups always has one."""
+    if not isinstance(query, sa.Select):
+        return False
+    columns: list[Any] = list(cast(Any, query).selected_columns)
+    where: Any = cast(Any, query).whereclause
+    plain = all(isinstance(column, elements.ColumnClause) for column in columns)
+    return plain and where is not None and _fold(where, NO_STANDING, strict=True) is False
+
+
+def _is_me(side: Any) -> bool:
+    return isinstance(side, sa.BindParameter) and str(cast(Any, side).key).startswith(ME_PREFIX)
 
 
 def roles_in(rule: sa.ColumnElement[bool]) -> frozenset[str]:

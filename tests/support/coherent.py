@@ -1,6 +1,6 @@
 """Mend generated valid requests where one part asks something of another, which OpenAPI cannot say.
 
-For a schemathesis hook: `schemathesis.hook("map_case")(lambda context, case: coherent(case))`. Invalid requests stay
+For a schemathesis hook: `schema.hook("map_case")(lambda context, case: coherent(case))`. Invalid requests stay
 as they are: they are meant to be refused.
 """
 

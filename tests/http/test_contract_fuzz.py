@@ -1,0 +1,169 @@
+"""The contract is true: schemathesis, with all its checks, over an arcade-like API and for every sort of principal.
+
+`BACKSTAY_FUZZ_EXAMPLES=300 BACKSTAY_FUZZ_SEED=7 pytest tests/http/test_contract_fuzz.py` searches longer, elsewhere.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import AcceptedNegativeData
+from schemathesis.engine import events, from_schema
+
+from support.asgi import bearer
+from support.coherent import coherent
+from support.fuzzed import ADMIN, PLAYER, arcade
+
+SEED = int(os.environ.get("BACKSTAY_FUZZ_SEED", "20261121"))
+EXAMPLES = int(os.environ.get("BACKSTAY_FUZZ_EXAMPLES", "25"))
+WHO = {"admin": (ADMIN, ["admin"]), "player": (PLAYER, []), "anonymous": None}
+PHASES = ("examples", "coverage", "fuzzing", "stateful")
+CHECKS = {
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "positive_data_acceptance",
+    "missing_required_header",
+    "unsupported_method",
+    "allow_header_conformance",
+    "use_after_free",
+    "ensure_resource_availability",
+    "ignored_auth",
+}
+#: Our documented refusals of size and media type refuse bad input as well as 400 does.
+REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "413", "414", "415"]
+FAILURES_SHOWN = 5
+
+
+@dataclass
+class Tally:
+    """What one run did."""
+
+    cases: int = 0
+    checks: set[str] = field(default_factory=set)
+    modes: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+
+def settings_of(credential: str, phases: tuple[str, ...]) -> SchemathesisConfig:
+    """All checks, all data; the same cases in every run."""
+    return SchemathesisConfig.from_dict(
+        {
+            "seed": SEED,
+            "continue-on-failure": True,
+            # How quickly data is made depends on the machine, and says nothing about the contract.
+            "suppress-health-check": ["all"],
+            "headers": {"Authorization": credential} if credential else {},
+            "generation": {"mode": "all", "max-examples": EXAMPLES, "database": "none"},
+            "checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}},
+            "phases": {name: {"enabled": name in phases} for name in PHASES},
+        }
+    )
+
+
+def keeps(context: Any, failure: Any, case: Any, response: Any) -> bool:
+    """Whether a failure counts: not where the text that was sent is valid.
+
+    `include=` is how OpenAPI 3.1 ("style values", empty) writes both the list without items, which the contract
+    admits, and the list of one empty name, which it does not. The server can only read the first.
+    """
+    if not isinstance(failure, AcceptedNegativeData):
+        return True
+    data = case.meta.phase.data
+    names = {mutation.parameter for mutation in data.mutations} or {data.parameter}
+    sent = parse_qs(urlsplit(response.request.url).query, keep_blank_values=True)
+    lists = {p.name for p in case.operation.query if p.definition.get("schema", {}).get("type") == "array"}
+    return not all(name in lists and sent.get(name, [""]) == [""] for name in names)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One part of the search.
+
+    Attributes:
+        scores: whether only the operations on scores are called, or only the others; all of them by default.
+        least: the fewest cases that it may come down to.
+    """
+
+    principal: str
+    phases: tuple[str, ...]
+    least: int
+    scores: bool | None = None
+
+    def __str__(self) -> str:
+        part = {None: "", True: "-scores", False: "-others"}[self.scores]
+        return f"{self.principal}-{self.phases[-1]}{part}"
+
+
+def outcomes(path: Path, run: Run) -> Iterator[Any]:
+    """The scenarios of one run."""
+    who = WHO[run.principal]
+    config = settings_of(bearer(who[0], roles=who[1]) if who else "", run.phases)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", arcade(path), config=config)
+    if run.scores is not None:
+        schema = (schema.include if run.scores else schema.exclude)(tag="scores")
+    schema.hook("map_case")(lambda context, case: coherent(case))
+    schema.hook("filter_failure")(keeps)
+    for event in from_schema(schema).execute():
+        assert not isinstance(event, events.NonFatalError), event.value
+        assert not isinstance(event, events.FatalError), event.exception
+        if isinstance(event, events.ScenarioFinished):
+            yield event.recorder
+
+
+def tally_of(path: Path, run: Run) -> Tally:
+    """Fuzz the API and count."""
+    tally = Tally()
+    for recorder in outcomes(path, run):
+        tally.cases += len(recorder.interactions)
+        for identity, interaction in recorder.interactions.items():
+            meta = recorder.cases[identity].value.meta
+            tally.modes[meta.generation.mode.value if meta else "probe"] += 1
+            tally.statuses[interaction.response.status_code if interaction.response else 0] += 1
+        for identity, checks in recorder.checks.items():
+            tally.checks |= {check.name for check in checks}
+            for check in (check for check in checks if check.failure_info):
+                failure = check.failure_info.failure
+                answer = recorder.interactions[failure.case_id or identity].response
+                text = f"{failure.operation}: {check.name}\n{failure.message}\n{check.failure_info.code_sample}"
+                tally.failures.append(f"{text}\n{answer.content[:800] if answer else 'no answer'}")
+    return tally
+
+
+#: Together far more than the 2,000 cases that are wanted; in parts, so that workers share them.
+RUNS = [
+    Run("admin", ("examples", "coverage"), 2_500, scores=True),
+    Run("admin", ("examples", "coverage"), 2_500, scores=False),
+    Run("admin", ("fuzzing", "stateful"), 300),
+    Run("player", ("fuzzing", "stateful"), 300),
+    Run("anonymous", ("fuzzing", "stateful"), 300),
+]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=str)
+def test_the_contract_is_true(tmp_path: Path, run: Run) -> None:
+    """No 5xx, nothing undocumented, no wrong shape, whatever is sent; valid data accepted, invalid data refused."""
+    tally = tally_of(tmp_path / "fuzz.db", run)
+    assert not tally.failures, "\n\n".join([f"{len(tally.failures)} failures", *tally.failures[:FAILURES_SHOWN]])
+    assert tally.cases >= run.least
+    assert tally.checks >= CHECKS
+    assert min(tally.modes["positive"], tally.modes["negative"]) > run.least // 10
+    wanted = {200, 400, 401, 404} | (set() if run.principal == "anonymous" else {201})
+    assert wanted <= tally.statuses.keys()
+    assert not any(status == 0 or status >= 500 for status in tally.statuses)
+
+
+def test_the_runs_are_enough() -> None:
+    """At least 2,000 cases in total, whatever the runs come down to."""
+    assert sum(run.least for run in RUNS) >= 2_000

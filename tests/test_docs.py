@@ -1,0 +1,172 @@
+"""Documentation is executed: commands run, answers are as printed, links lead somewhere, references are current."""
+
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import backstay
+from backstay.auth.tokens import TOKEN_BYTES_MAX, TOKENS_MAX
+from backstay.cli.new import APP
+from backstay.config import SETTINGS
+from backstay.db.apsw_types import DIGITS_MAX
+from backstay.db.sqlite_writer import GROUP_MAX
+from backstay.engine import STATEMENTS_MAX
+from backstay.errors import CODES
+from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
+from backstay.query.payload import FIELD_ERRORS_MAX
+from backstay.query.values import LIST_ITEMS_MAX
+from backstay.rest.cursors import CURSOR_CHARS_MAX
+from backstay.rest.groups import DEPTH_MAX as GROUP_DEPTH_MAX
+from backstay.rest.params import PAGE_MAX
+from support.documents import ROOT, Walk, blocks_of, pages
+
+README = ROOT / "README.md"
+EXECUTED = [README, *pages("docs/start", "docs/guides")]
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(path for folder in ("docs", "examples", "changelog.d") for path in (ROOT / folder).rglob("*.md")),
+]
+#: Blocks that no test runs, and why.
+NOT_RUN = {
+    '"""Books and their reviews': "`backstay new` makes this file, which a test compares",
+    "make run": "installs the package from the network; each of its parts is tested",
+    "python -m pip install": "installs the package from the network",
+}
+FIXED_LIMITS = {
+    "values in a list filter": LIST_ITEMS_MAX,
+    "relations in a filter or sort path": PATH_STEPS_MAX,
+    "depth of groups": GROUP_DEPTH_MAX,
+    "included relations in one request": INCLUDES_MAX,
+    "number of a page": PAGE_MAX,
+    "characters of a cursor": CURSOR_CHARS_MAX,
+    "field errors in one answer": FIELD_ERRORS_MAX,
+    "bytes of a token": TOKEN_BYTES_MAX,
+    "statements kept compiled": STATEMENTS_MAX,
+    "verified tokens kept": TOKENS_MAX,
+    "writes in one commit": GROUP_MAX,
+    "digits of a Numeric on SQLite": DIGITS_MAX,
+}
+_LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+)$", re.M)
+_CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.M | re.S)
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="the pages' commands need curl")
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    """Every block is a file, a command that succeeds, or what the command before it printed."""
+    folder = tmp_path / "work"
+    shutil.copytree(ROOT / "examples/existing_database", folder / "examples/existing_database")
+    with Walk(folder, skip=NOT_RUN) as walk:
+        walk.page(page)
+
+
+def test_readme_is_short_and_shows_the_new_app() -> None:
+    """A stranger reads it to its end, and gets what it shows from `backstay new`."""
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
+    shown = next(block for block in blocks_of(README) if block.title == "bookshop/app.py")
+    assert shown.text == APP.format(name="bookshop")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """A link inside the repository names a file that is there, and a heading that it has."""
+    broken: list[str] = []
+    for link in _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    found = _HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+def test_every_block_names_its_language() -> None:
+    """A block without a language is not coloured, and nobody knows whether it is meant to run."""
+    nameless = [f"{page.name}:{b.line}" for page in PAGES for b in blocks_of(page) if not b.language]
+    assert nameless == []
+
+
+def test_reference_is_current() -> None:
+    """The generated pages are what `make docs` writes."""
+    generate = generator()
+    stale = [name for name in generate.PAGES if (generate.REFERENCE / name).read_text() != generate.text_of(name)]
+    assert stale == [], "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    ("page", "headings"),
+    [
+        ("config.md", [setting.env for setting in SETTINGS]),
+        ("errors.md", list(CODES)),
+        ("python-api.md", backstay.__all__),
+        ("cli.md", ["backstay serve", "backstay new", "backstay token", "backstay db migrate", "backstay db seed"]),
+    ],
+)
+def test_everything_has_its_heading(page: str, headings: list[str]) -> None:
+    """A setting, code, name or command without a heading could not be linked to."""
+    found = _HEADING.findall((ROOT / "docs/reference" / page).read_text(encoding="utf-8"))
+    assert [heading for heading in headings if heading not in found] == []
+
+
+def test_error_types_lead_to_their_headings() -> None:
+    """The fragment of a problem's `type` is the anchor of its code's heading."""
+    known = anchors(ROOT / "docs/reference/errors.md")
+    assert [code for code in CODES if code.lower() not in known] == []
+
+
+def test_decisions_have_numbers_of_their_own() -> None:
+    """A number names one decision, and its page says the same one."""
+    names = [path.name for path in pages("docs/decisions")]
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    titles = [path.read_text(encoding="utf-8").splitlines()[0] for path in pages("docs/decisions")]
+    assert [title[2:6] for title in titles] == [name[:4] for name in names]
+
+
+@pytest.mark.parametrize(("limit", "value"), FIXED_LIMITS.items())
+def test_fixed_limits_are_as_documented(limit: str, value: int) -> None:
+    """A number that changes in the code changes on the page."""
+    assert f"| {limit} | {value} |" in (ROOT / "docs/concepts/limits.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_that_bounds_is_on_the_page_of_limits() -> None:
+    """A new limit is explained where limits are."""
+    page = (ROOT / "docs/concepts/limits.md").read_text(encoding="utf-8")
+    bounds = [s.env for s in SETTINGS if s.name.endswith(("_max", "_timeout_s", "_budget_ms", "_threads"))]
+    assert [env for env in bounds if f"`{env}`" not in page] == []
+
+
+def test_every_invariant_names_tests_that_exist() -> None:
+    """No promise without its proof."""
+    page = (ROOT / "docs/concepts/invariants.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    assert all("::test_" in row for row in rows)
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", page)
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in read(ROOT / file)]
+    assert missing == []
+
+
+def read(path: Path) -> str:
+    """A file's text; empty when it is not there."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def generator() -> Any:
+    """docs/generate.py, which is a script and in no package."""
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
