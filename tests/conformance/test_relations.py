@@ -164,3 +164,13 @@ GROUPS = [
 async def test_groups_say_and_and_or(api: Api, query: str, ids: list[int]) -> None:
     """Nested, beside other filters, with quoted values, in one statement."""
     assert await api.ids("/scores", f"{query.replace(' ', '%20')}&sort=id") == ids
+
+
+async def test_errors_of_every_stage_are_named_at_once(api: Api) -> None:
+    """A filter that cannot be read, a name that is not there, a value of another kind, and a cursor: all of them."""
+    first = await api.read("/scores", "sort=-value&limit=1&cursor=")
+    cursor = first["meta"]["next_cursor"]
+    problem = await api.refused("/scores", f"value[gtt]=1&nope=1&id=x&sort=-value&cursor={cursor}&limit=0")
+    assert sorted(fields_of(problem)) == ["id", "limit", "nope", "value[gtt]"]
+    problem = await api.refused("/scores", f"nope=1&sort=value&cursor={cursor}")
+    assert sorted(fields_of(problem)) == ["cursor", "nope"]

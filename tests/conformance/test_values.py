@@ -15,6 +15,8 @@ WRONG = [(kind, wrong) for kind, facts in KINDS.items() for wrong in facts.wrong
 BODIES: list[tuple[str, Any, Any]] = [
     ("big", 2**63 - 1, 2**63 - 1),
     ("big", -(2**63), -(2**63)),
+    ("small", 7.0, 7),
+    ("big", 1e15, 10**15),
     ("real", 3, 3.0),
     ("real", -0.5, -0.5),
     ("money", "1.5", "1.50"),

@@ -128,6 +128,7 @@ def numbers_and_words() -> Iterator[tuple[str, bytes]]:
         yield name, _with(text)
     for text in (
         "1.5",
+        "1e-2",
         "9223372036854775808",
         "-9223372036854775809",
         "1" * 400,
