@@ -81,7 +81,12 @@ class Frame:
         response: Response = _DISCONNECTED
         try:
             try:
-                self._admit(request)
+                headers = request.headers
+                if len(request.path) + len(request.query) > self._url_bytes_max or b"accept" in headers:
+                    self._admit(request)
+                credential = headers.get(b"authorization")
+                if credential is not None:
+                    context.principal = self._authenticate(credential)
                 found = self._route(request)
                 if found is None:
                     series = self._custom
@@ -94,9 +99,9 @@ class Frame:
                 response = self.problem(problem, request)
             except Exception as error:
                 response = self._failure(error, request)
-            headers = response.headers
-            headers += framed(response, context, time.monotonic() - started)
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            out = response.headers
+            out += framed(response, context, time.monotonic() - started)
+            await send({"type": "http.response.start", "status": response.status, "headers": out})
             body = response.body if request.method != "HEAD" else b""
             await send({"type": "http.response.body", "body": body})
         finally:
@@ -120,7 +125,7 @@ class Frame:
                 )
 
     def _admit(self, request: Request) -> None:
-        """Limits and identity: what is refused before any routing."""
+        """Limits of the URL and of what the caller accepts: refused before any routing."""
         if len(request.path) + len(request.query) > self._url_bytes_max:
             raise Problem("URI_TOO_LONG", f"A URL may have {self._url_bytes_max} bytes.")
         headers = request.headers
@@ -129,9 +134,6 @@ class Frame:
             lowered = accept.lower()
             if not any(media in lowered for media in _JSON_MEDIA):
                 raise Problem("NOT_ACCEPTABLE")
-        credential = headers.get(b"authorization")
-        if credential is not None:
-            request.context.principal = self._authenticate(credential)
 
     async def _serve_custom(self, request: Request, receive: Receive, send: Send, started: float) -> Response:
         """A custom endpoint answers; the frame's headers join its own."""
