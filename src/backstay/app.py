@@ -123,7 +123,7 @@ class Backstay:
             check: what must hold of a row after it was written.
             stamp: columns that the server sets from the principal: `{Score.player_id: me.id}`.
             hidden: columns that no front end shows, accepts, filters or sorts by.
-            cache: seconds that a shared cache may keep public answers.
+            cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
         """
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(

@@ -13,7 +13,7 @@ from support.asgi import bearer, sync_engine
 from support.ledger import Base
 from support.server import LEDGER, Server, Wire, run
 
-ROWS = 400_000
+ROWS = 1_000_000
 POINT = "/api/v1/items/77"
 _NOWHERE = ",".join(f"label[ilike]=%25nowhere{i}%25" for i in range(30))
 #: Scans of the whole table, for the rows and for their number, or for groups.

@@ -18,7 +18,7 @@ class Resource:
         name: its path segment.
         key: the columns that address one row, `id` or a natural key such as `slug`; empty when none can.
         hidden: columns that no front end shows or accepts.
-        cache_s: how long a shared cache may keep a public read, 0 for not at all.
+        cache_s: how long public answers may be kept; no cache uses it yet.
     """
 
     name: str
