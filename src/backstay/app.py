@@ -284,10 +284,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
     literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
     routes = Routes(engine, config, observations, fixed, custom=literal, success_flag=success_flag)
 
-    def route(request: Request) -> tuple[Handler, Series] | None:
-        found = routes.find(request)
-        if found is not None:
-            return found
+    def other(request: Request) -> tuple[Handler, Series] | None:
         if request.path.startswith(docs.prefix):
             return docs.asset, assets
         if custom is None:
@@ -297,7 +294,8 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
     tokens = Tokens(config.secret)
     frame = Frame(
         config,
-        route,
+        routes.find,
+        other,
         tokens.principal,
         observations=observations,
         log=log,

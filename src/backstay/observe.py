@@ -6,9 +6,9 @@ log lines are joined and written a few times a second.
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,8 +19,7 @@ import orjson
 #: Upper bounds of the latency histogram, in seconds.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LEVELS = ("debug", "info", "warning", "error")
-WAITING_MAX = 1_000
-_PLAIN_PATH = re.compile(rb"[A-Za-z0-9/._~%:@!$&'()*+,;=-]*\Z").match
+WAITING_MAX = 64
 _COLORS = {"debug": "\x1b[2m", "info": "", "warning": "\x1b[33m", "error": "\x1b[31m"}
 
 
@@ -71,11 +70,6 @@ class Observations:
         return self.statements.setdefault((resource, action), Tally())
 
 
-#: (Unix time, method, path, status, seconds, database seconds, statements, bytes, principal, request id):
-#: what the log says of one request. It is rendered when it is written, not while the request waits.
-RequestLine = tuple[float, str, bytes, int, float, float, int, int, Any, str]
-
-
 class Log:
     """Structured lines to a stream: one JSON object a line, or readable text.
 
@@ -90,10 +84,11 @@ class Log:
         self._color = readable and self._stream.isatty()
         self._readable = readable
         self._render = self._text if readable else _json
-        self._second = 0
-        self._prefix = ""
+        self._render_request = self._request_text if readable else _json
+        self._millisecond = 0
+        self._stamped = ""
         self._from = LEVELS.index(level) if level in LEVELS else 1
-        self._waiting: list[RequestLine] = []
+        self._waiting: list[bytes] = []
         self._lock = threading.Lock()
         #: Set by whoever has an event loop: arranges for `flush` to be called soon.
         self.later: Callable[[], None] | None = None
@@ -108,10 +103,38 @@ class Log:
             self.flush()
             self._write([self._render({"timestamp": _now(), "level": level, "event": event, **fields})])
 
-    def request(self, line: RequestLine) -> None:
-        """Add a request's line; it is written within a fraction of a second."""
+    def request(
+        self,
+        method: str,
+        path: bytes,
+        status: int,
+        seconds: float,
+        database_s: float,
+        statements: int,
+        size: int,
+        principal: Any,
+        request_id: str,
+    ) -> None:
+        """Add a request's line; it is written within a fraction of a second.
+
+        It is rendered at once: what waits is small, and the memory of the request can be used again.
+        """
+        fields: dict[str, Any] = {
+            "timestamp": self._stamp(time.time()),
+            "level": "info" if status < 500 else "error",
+            "event": "request",
+            "method": method,
+            "path": path.decode("utf-8", "replace"),
+            "status": status,
+            "ms": int(seconds * 1e6) / 1e3,
+            "db_ms": int(database_s * 1e6) / 1e3,
+            "statements": statements,
+            "bytes": size,
+            "principal": principal,
+            "request_id": request_id,
+        }
         waiting = self._waiting
-        waiting.append(line)
+        waiting.append(self._render_request(fields))
         if self.later is None or len(waiting) >= WAITING_MAX:
             self.flush()
         elif len(waiting) == 1:
@@ -121,39 +144,28 @@ class Log:
         """Write what waits."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            render = self._text_of if self._readable else self._json_of
-            self._write([render(line) for line in waiting])
+            self._write(waiting)
 
     def _stamp(self, timestamp: float) -> str:
-        """ISO 8601 with milliseconds; the part down to the second is formatted once a second."""
-        second = int(timestamp)
-        if second != self._second:
-            self._second = second
-            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._prefix}.{int((timestamp - second) * 1000):03d}Z"
+        """ISO 8601 with milliseconds; many requests end in one."""
+        millisecond = int(timestamp * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            moment = datetime.fromtimestamp(millisecond // 1000, UTC)
+            self._stamped = f"{moment:%Y-%m-%dT%H:%M:%S}.{millisecond % 1000:03d}Z"
+        return self._stamped
 
-    def _json_of(self, line: RequestLine) -> bytes:
-        at, method, path, status, seconds, database_s, statements, size, principal, request_id = line
-        # Only what a caller chose can need escaping.
-        shown = path.decode() if _PLAIN_PATH(path) else orjson.dumps(path.decode("utf-8", "replace"))[1:-1].decode()
-        who = "null" if principal is None else orjson.dumps(principal, default=str).decode()
-        return (
-            f'{{"timestamp":"{self._stamp(at)}","level":"{"info" if status < 500 else "error"}","event":"request",'
-            f'"method":"{method}","path":"{shown}","status":{status},"ms":{seconds * 1000:.3f},'
-            f'"db_ms":{database_s * 1000:.3f},"statements":{statements},"bytes":{size},'
-            f'"principal":{who},"request_id":"{request_id}"}}\n'
-        ).encode()
-
-    def _text_of(self, line: RequestLine) -> bytes:
-        at, method, path, status, seconds, database_s, statements, size, principal, request_id = line
+    def _request_text(self, fields: dict[str, Any]) -> bytes:
+        status = fields["status"]
         color = (
             "" if not self._color else _COLORS["error" if status >= 500 else "warning" if status >= 400 else "info"]
         )
-        who = "" if principal is None else f" principal={principal}"
-        shown = path.decode("ascii", "replace")
+        who = "" if fields["principal"] is None else f" principal={fields['principal']}"
+        shown = fields["path"].encode("ascii", "backslashreplace").decode()
         text = (
-            f"{self._stamp(at)[11:23]} {status} {method:6} {shown} {seconds * 1000:.1f} ms "
-            f"(db {database_s * 1000:.1f} ms, {statements} statements, {size} bytes){who} {request_id}"
+            f"{fields['timestamp'][11:23]} {status} {fields['method']:6} {shown} {fields['ms']:.1f} ms "
+            f"(db {fields['db_ms']:.1f} ms, {fields['statements']} statements, {fields['bytes']} bytes)"
+            f"{who} {fields['request_id']}"
         )
         return (f"{color}{text}\x1b[0m\n" if color else f"{text}\n").encode()
 

@@ -1,6 +1,5 @@
 """The apsw dialect: engines, transactions and reflection."""
 
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -18,8 +17,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from backstay.db import apsw_dbapi
 from backstay.db.apsw_dialect import apsw_url, create_sync_engine, register
 
-CHINOOK = os.environ.get("BACKSTAY_TEST_CHINOOK")
-"""A copy of the Chinook sample database, where there is one."""
+CHINOOK = Path(__file__).parents[3] / "shared" / "data" / "chinook.sqlite"
 
 
 class Base(DeclarativeBase):
@@ -308,8 +306,8 @@ def test_a_url_or_a_path_opens_the_same_file(path: Path) -> None:
 
 def test_an_existing_database_is_reflected(tmp_path: Path) -> None:
     """Tables, columns, keys, foreign keys and indexes of Chinook, read-only, and rows through them."""
-    if CHINOOK is None:
-        pytest.skip("BACKSTAY_TEST_CHINOOK names no file")
+    if not CHINOOK.exists():
+        pytest.skip("shared/data/chinook.sqlite is absent")
     copy = tmp_path / "chinook.sqlite"
     shutil.copyfile(CHINOOK, copy)
     copy.chmod(0o444)

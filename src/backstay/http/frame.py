@@ -30,6 +30,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
+#: What clients mostly send in Accept; anything else is looked at.
+_ACCEPTED = frozenset({None, b"*/*", b"application/json"})
 _JSON_MEDIA = (b"json", b"*/*", b"application/*")
 FLUSH_S = 0.2
 #: What the log says of a request whose client went away before an answer.
@@ -37,12 +39,19 @@ _DISCONNECTED = Response(499, b"", [])
 
 
 class Frame:
-    """See the module. `fallback` is the ASGI app of the custom endpoints, if there is one."""
+    """See the module.
+
+    Args:
+        route: the generated endpoint of a request, if it is one.
+        other: the endpoint of any other request.
+        fallback: the ASGI app of the custom endpoints, if there is one.
+    """
 
     def __init__(
         self,
         config: Config,
         route: Route,
+        other: Route,
         authenticate: Authenticate,
         *,
         observations: Observations,
@@ -53,6 +62,7 @@ class Frame:
         self.observations = observations
         self.log = log
         self._route = route
+        self._other_route = other
         self._authenticate = authenticate
         self._fallback = fallback
         self._custom = observations.request("*", "custom")
@@ -79,15 +89,19 @@ class Frame:
             context.request_id = given.decode("ascii")
         series = self._unrouted
         response: Response = _DISCONNECTED
+        seconds: float | None = None
         try:
             try:
                 headers = request.headers
-                if len(request.path) + len(request.query) > self._url_bytes_max or b"accept" in headers:
+                if (
+                    len(request.path) + len(request.query) > self._url_bytes_max
+                    or headers.get(b"accept") not in _ACCEPTED
+                ):
                     self._admit(request)
                 credential = headers.get(b"authorization")
                 if credential is not None:
                     context.principal = self._authenticate(credential)
-                found = self._route(request)
+                found = self._route(request) or self._other_route(request)
                 if found is None:
                     series = self._custom
                     response = await self._serve_custom(request, receive, send, started)
@@ -100,28 +114,27 @@ class Frame:
             except Exception as error:
                 response = self._failure(error, request)
             out = response.headers
-            out += framed(response, context, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            out += framed(response, context, seconds)
             await send({"type": "http.response.start", "status": response.status, "headers": out})
             body = response.body if request.method != "HEAD" else b""
             await send({"type": "http.response.body", "body": body})
         finally:
             observations.in_flight -= 1
-            seconds = time.monotonic() - started
+            if seconds is None:
+                seconds = time.monotonic() - started
             series.add(seconds, response.status)
             if self._lines:
                 self.log.request(
-                    (
-                        time.time(),
-                        request.method,
-                        request.path,
-                        response.status,
-                        seconds,
-                        context.database_s,
-                        context.statements,
-                        len(response.body),
-                        context.principal.id,
-                        context.request_id,
-                    )
+                    request.method,
+                    request.path,
+                    response.status,
+                    seconds,
+                    context.database_s,
+                    context.statements,
+                    len(response.body),
+                    context.principal.id,
+                    context.request_id,
                 )
 
     def _admit(self, request: Request) -> None:
@@ -130,7 +143,7 @@ class Frame:
             raise Problem("URI_TOO_LONG", f"A URL may have {self._url_bytes_max} bytes.")
         headers = request.headers
         accept = headers.get(b"accept")
-        if accept is not None and accept != b"*/*" and request.path.startswith(self._config.base_path.encode()):
+        if accept is not None and request.path.startswith(self._config.base_path.encode()):
             lowered = accept.lower()
             if not any(media in lowered for media in _JSON_MEDIA):
                 raise Problem("NOT_ACCEPTABLE")

@@ -53,6 +53,10 @@ class Asked:
     keyset: KeysetPage | None = None
     digest: str = ""
     link_base: str | None = None
+    #: The driver's parameters, where they are the same for every principal.
+    parameters: Sequence[Any] | None = None
+    #: What the last answer counted, and the meta and the link that followed from it.
+    tail: tuple[object, bytes, list[Header]] | None = None
 
 
 class Lists:
@@ -91,7 +95,12 @@ class Lists:
             asked = self._ask(request, standing, request.key)
             if self._parent is None and len(request.query) <= MEMO_QUERY_BYTES:
                 _keep(self._memo, (request.query, standing), asked, MEMO_MAX)
-        found = self._engine.read(asked.statement, asked.values, request.context)
+        parameters = asked.parameters
+        if parameters is None:
+            parameters = asked.statement.parameters(asked.values, request.context.principal)
+            if asked.statement.repeatable:
+                asked.parameters = parameters
+        found = self._engine.run(asked.statement, parameters, request.context)
         if type(found) is list:
             return self._reply(request, asked, found)
         return self._later(request, asked, found)  # type: ignore[arg-type]
@@ -194,16 +203,24 @@ class Lists:
         if asked.keyset is not None:
             return self._keyset_page(request, asked, asked.keyset, rows)
         data, counted = rows[0][0], rows[0][1]
+        tail = asked.tail
+        if tail is None or tail[0] != counted:
+            tail = asked.tail = (counted, *self._tail(request, asked, counted))
+        body = self._envelope.page(data, tail[1])
+        return conditional(request, 200, body, tail[2], etag_of(body))
+
+    def _tail(self, request: Request, asked: Asked, counted: int | None) -> tuple[bytes, list[Header]]:
+        """The meta of an offset page and its Link header; `counted` is the total, or whether there is more."""
         page, limit = asked.page, asked.limit
         if asked.statement.outputs[1] is Output.TOTAL:
+            assert counted is not None, "a total is a number"
             last = -(-counted // limit)
             meta, more = offset_meta(page, limit, counted, last), page < last
         else:
             last, more = None, counted is not None
             meta = peek_meta(page, limit, more=more)
-        body = self._envelope.page(data, meta)
         link = page_links(self._base(request, asked, "page"), page, last, more=more) if more or page > 1 else None
-        return conditional(request, 200, body, [link] if link is not None else [], etag_of(body))
+        return meta, [] if link is None else [link]
 
     def _keyset_page(self, request: Request, asked: Asked, page: KeysetPage, rows: Rows) -> Response:
         """The objects are rows, and one more says that the pages go on."""
@@ -222,13 +239,13 @@ class Lists:
 
     def _keyset_meta(
         self, request: Request, asked: Asked, page: KeysetPage, rows: Rows, *, more: bool
-    ) -> tuple[str, Header | None]:
+    ) -> tuple[bytes, Header | None]:
         following = before = None
         if rows and (more or page.backward):
             following = cursors.encode(asked.digest, orjson.loads(rows[-1][1]), backward=False)
         if rows and (more if page.backward else page.slots):
             before = cursors.encode(asked.digest, orjson.loads(rows[0][1]), backward=True)
-        meta = orjson.dumps({"limit": page.limit, "next_cursor": following, "prev_cursor": before}).decode()
+        meta = orjson.dumps({"limit": page.limit, "next_cursor": following, "prev_cursor": before})
         return meta, cursor_links(self._base(request, asked, "cursor"), before, following)
 
     def _base(self, request: Request, asked: Asked, name: str) -> str:

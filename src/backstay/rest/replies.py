@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from urllib.parse import quote
+
+import xxhash
 
 from ..config import Config
 from ..http.messages import JSON_TYPE, Header, Request, Response
@@ -19,9 +20,9 @@ class Envelope:
         """One row."""
         return self._open + data + b"}"
 
-    def page(self, data: bytes, meta: str) -> bytes:
+    def page(self, data: bytes, meta: bytes) -> bytes:
         """Many rows; `meta` is its JSON."""
-        return b'%b%b,"meta":%b}' % (self._open, data, meta.encode())
+        return b'%b%b,"meta":%b}' % (self._open, data, meta)
 
 
 def etag_of(body: bytes, version: int | None = None) -> bytes:
@@ -29,8 +30,8 @@ def etag_of(body: bytes, version: int | None = None) -> bytes:
 
     The digest makes it strong for every shape, and true even of rows that another program changed.
     """
-    digest = hashlib.sha1(body, usedforsecurity=False).hexdigest()[:20]
-    return (f'"{digest}"' if version is None else f'"{version}-{digest}"').encode()
+    digest = xxhash.xxh3_128_intdigest(body)
+    return b'"%032x"' % digest if version is None else b'"%d-%032x"' % (version, digest)
 
 
 def conditional(request: Request, status: int, body: bytes, headers: list[Header], etag: bytes) -> Response:
@@ -48,19 +49,19 @@ def matches(header: bytes, etag: bytes) -> bool:
     return any(candidate.strip().removeprefix(b"W/") == etag for candidate in header.split(b","))
 
 
-def offset_meta(page: int, limit: int, total: int, pages: int) -> str:
+def offset_meta(page: int, limit: int, total: int, pages: int) -> bytes:
     """The meta of an offset page with total."""
     return (
         f'{{"page":{page},"limit":{limit},"total":{total},"pages":{pages},'
         f'"has_next":{"true" if page < pages else "false"},"has_prev":{"true" if page > 1 else "false"}}}'
-    )
+    ).encode()
 
 
-def peek_meta(page: int, limit: int, *, more: bool) -> str:
+def peek_meta(page: int, limit: int, *, more: bool) -> bytes:
     """The meta of an offset page that was not counted."""
     following = "true" if more else "false"
     before = "true" if page > 1 else "false"
-    return f'{{"page":{page},"limit":{limit},"has_next":{following},"has_prev":{before}}}'
+    return f'{{"page":{page},"limit":{limit},"has_next":{following},"has_prev":{before}}}'.encode()
 
 
 def link_base(request: Request, name: str) -> str:

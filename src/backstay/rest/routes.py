@@ -156,12 +156,12 @@ class Routes:
             return None
         methods = self._collections.get(path)
         if methods is not None:
-            return _method(request, methods)
+            return methods.get(request.method) or _method(request, methods)
         cut = path.rfind(b"/")
         item = self._items.get(path[:cut])
         if item is not None and (key := path[cut + 1 :]).isalnum() and key != AGGREGATE:
             request.key = [key.decode("ascii")]
-            return _method(request, item)
+            return item.get(request.method) or _method(request, item)
         if not path.startswith(self._prefix):
             return None
         segments = path[len(self._prefix) :].split(b"/")

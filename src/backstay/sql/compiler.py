@@ -51,6 +51,7 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
         readers=tuple(_reader(scope, i, slot) for i, slot in enumerate(plan.slots)),
         binders=None if identity else binders,
         guarded=Output.ALLOWED in outputs,
+        repeatable=isinstance(plan, SelectPlan | AggregatePlan) and not any(n.startswith(ME_PREFIX) for n in names),
         many=Output.KEYS in outputs,
     )
 

@@ -41,6 +41,7 @@ class Statement:
         readers: one for each slot, from the caller's form to the driver's.
         slots: what each slot is, for messages.
         binders: one for each parameter; `None` when the parameters are exactly the slots in order.
+        repeatable: its parameters depend on the values alone, neither on the principal nor on the time.
         many: it returns a row for each object; otherwise one row, or none.
         tally: where its runs are counted; shared by the statements of a resource's action.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
@@ -54,6 +55,7 @@ class Statement:
     readers: tuple[Reader, ...]
     binders: tuple[Binder, ...] | None
     guarded: bool = False
+    repeatable: bool = False
     many: bool = False
     tally: Tally = field(default_factory=Tally)
 
