@@ -16,6 +16,8 @@ from typing import Any, TextIO
 
 import orjson
 
+from .context import Context
+
 #: Upper bounds of the latency histogram, in seconds.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LEVELS = ("debug", "info", "warning", "error")
@@ -103,18 +105,7 @@ class Log:
             self.flush()
             self._write([self._render({"timestamp": _now(), "level": level, "event": event, **fields})])
 
-    def request(
-        self,
-        method: str,
-        path: bytes,
-        status: int,
-        seconds: float,
-        database_s: float,
-        statements: int,
-        size: int,
-        principal: Any,
-        request_id: str,
-    ) -> None:
+    def request(self, context: Context, method: str, path: bytes, status: int, seconds: float, size: int) -> None:
         """Add a request's line; it is written within a fraction of a second.
 
         It is rendered at once: what waits is small, and the memory of the request can be used again.
@@ -127,11 +118,11 @@ class Log:
             "path": path.decode("utf-8", "replace"),
             "status": status,
             "ms": int(seconds * 1e6) / 1e3,
-            "db_ms": int(database_s * 1e6) / 1e3,
-            "statements": statements,
+            "db_ms": int(context.database_s * 1e6) / 1e3,
+            "statements": context.statements,
             "bytes": size,
-            "principal": principal,
-            "request_id": request_id,
+            "principal": context.principal.id,
+            "request_id": context.request_id,
         }
         waiting = self._waiting
         waiting.append(self._render_request(fields))

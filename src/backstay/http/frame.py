@@ -125,17 +125,8 @@ class Frame:
                 seconds = time.monotonic() - started
             series.add(seconds, response.status)
             if self._lines:
-                self.log.request(
-                    request.method,
-                    request.path,
-                    response.status,
-                    seconds,
-                    context.database_s,
-                    context.statements,
-                    len(response.body),
-                    context.principal.id,
-                    context.request_id,
-                )
+                size = len(response.body)
+                self.log.request(context, request.method, request.path, response.status, seconds, size)
 
     def _admit(self, request: Request) -> None:
         """Limits of the URL and of what the caller accepts: refused before any routing."""

@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from .app import Backstay
-from .auth.tokens import Tokens
-from .db.apsw_dialect import create_sync_engine
-from .errors import OperatorError
+from ..app import Backstay
+from ..auth.tokens import Tokens
+from ..db.apsw_dialect import create_sync_engine
+from ..errors import OperatorError
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient, Response
