@@ -99,7 +99,7 @@ def _reader(scope: Scope, index: int, slot: Slot) -> Reader:
     """How the raw value of a slot becomes the driver's value."""
     dialect, column = scope.dialect, slot.column
     if column is None:
-        return _same
+        return dialect.integer
     if slot.form is Form.BODY:
         return dialect.reader(column) or _same
     if slot.form is Form.CURSOR:

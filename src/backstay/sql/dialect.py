@@ -23,10 +23,16 @@ def fixed(text: str) -> Expression:
     return cast(Expression, sa.literal_column(text))
 
 
+#: An expression and what to select it from; without the latter it stands by itself.
+Listed = tuple[Expression, Any]
+
+
 class Dialect(Protocol):
     """One database's way to say things."""
 
     name: str
+    #: Whether a JSON object is made from a row: then its members are the columns of a lateral query.
+    lateral: bool
 
     @property
     def core(self) -> CoreDialect:
@@ -41,8 +47,15 @@ class Dialect(Protocol):
         """An object with these members, in order."""
         ...
 
-    def json_list(self, item: Expression, where: Expression | None = None) -> Expression:
-        """Aggregate: the items as an array in the order of their rows, empty when there are none."""
+    def json_row(self, rows: sa.FromClause) -> Expression:
+        """A row of a lateral query as an object; only where `lateral` holds."""
+        ...
+
+    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
+        """The items of all rows as an array, in that order; empty when there are no rows.
+
+        Returns the expression and the rows that the query around it must select from, if it needs them.
+        """
         ...
 
     def json_array(self, items: Sequence[Expression]) -> Expression:
@@ -51,6 +64,10 @@ class Dialect(Protocol):
 
     def json_nested(self, query: Query) -> Expression:
         """A scalar subquery whose value is JSON and stays JSON."""
+        ...
+
+    def sort_key(self, column: Column, expression: Expression) -> Expression:
+        """What rows are sorted and compared by, so that every database has the same order."""
         ...
 
     def json_bytes(self, expression: Expression) -> Expression:
@@ -79,6 +96,14 @@ class Dialect(Protocol):
 
     def reader(self, column: Column) -> Callable[[Any], Any] | None:
         """From a Python value of the column's kind to the driver's; `None` when it is the same."""
+        ...
+
+    def integer(self, value: int) -> Any:
+        """An integer of ours, such as an offset, for the driver."""
+        ...
+
+    def typed(self, value: sa.BindParameter[Any], sql_type: Any) -> Expression:
+        """A parameter where the database could not tell its type."""
         ...
 
     def slot_reader(self, column: Column, op: Op) -> Reader:
