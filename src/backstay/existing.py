@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .db.apsw_dialect import create_sync_engine
+from .db.engines import create_sync_engine
 from .errors import OperatorError
 from .schema.model import Schema
 from .schema.reflect import reflect as reflect_engine
