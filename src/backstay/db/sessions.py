@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from ..config import Config
 from ..context import Context
-from .apsw_async import create_apsw_async_engine
+from .engines import create_session_engine
 
 _CONTEXT = "backstay_context"
 
@@ -29,13 +29,7 @@ class Sessions:
     def open(self, context: Context | None = None) -> AsyncSession:
         """A session to use in `async with`; `context` is the request that its statements count for."""
         if self._engine is None:
-            config = self._config
-            self._engine = create_apsw_async_engine(
-                config.database_url,
-                pool_size=config.reader_threads,
-                max_overflow=0,
-                pool_timeout=config.request_timeout_s,
-            )
+            self._engine = create_session_engine(self._config)
             event.listen(self._engine.sync_engine, "before_cursor_execute", _count)
         return AsyncSession(self._engine.execution_options(**{_CONTEXT: context}), expire_on_commit=False)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..app import Backstay
 from ..auth.tokens import Tokens
-from ..db.apsw_dialect import create_sync_engine
+from ..db.engines import create_sync_engine
 from ..errors import OperatorError
 
 if TYPE_CHECKING:
