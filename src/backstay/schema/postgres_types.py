@@ -59,8 +59,9 @@ UNSHOWN = frozenset({"tsvector"})
 
 _TEXTS = frozenset({"citext"})
 _CHECK = re.compile(r"CHECK \((.*)\)(?: NOT VALID| NO INHERIT| NOT ENFORCED)*\Z", re.DOTALL)
+_CAST = r"(?:::(?:smallint|integer|bigint|numeric|real|double precision))?"
 _BOUND = re.compile(
-    r"""\(*("(?:[^"]|"")+"|\w+) (>=|<=|>|<) \(?'?(-?\d{1,30}(?:\.\d{1,30})?)'?\)?(?:::[\w ]+)?\)*""",
+    rf"""\(*("(?:[^"]|"")+"|\w+)\)?{_CAST} (>=|<=|>|<) \(?'?(-?\d{{1,30}}(?:\.\d{{1,30}})?)'?\)?{_CAST}\)*""",
 )
 _WORDS = {">=": "ge", ">": "gt", "<=": "le", "<": "lt"}
 
