@@ -78,6 +78,10 @@ class Dialect(Protocol):
         """The JSON value []."""
         ...
 
+    def allowed(self, check: Expression) -> Expression:
+        """1 where a row that was just written may stay; else 0, or an error that undoes the statement."""
+        ...
+
     def compare(self, column: Column, left: Expression, op: Op, value: sa.BindParameter[Any]) -> Expression:
         """A filter's comparison."""
         ...
@@ -98,8 +102,8 @@ class Dialect(Protocol):
         """From a Python value of the column's kind to the driver's; `None` when it is the same."""
         ...
 
-    def integer(self, value: int) -> Any:
-        """An integer of ours, such as an offset, for the driver."""
+    def plain(self, value: Any) -> Any:
+        """A value of ours that belongs to no column, such as an offset, for the driver."""
         ...
 
     def typed(self, value: sa.BindParameter[Any], sql_type: Any) -> Expression:

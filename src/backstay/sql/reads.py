@@ -102,7 +102,7 @@ def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
     outputs |= {measure.name: by_name[f"m{i}"] for i, measure in enumerate(plan.measures)}
     for name, descending in plan.order:
         inner = inner.order_by(scope.dialect.order(outputs[name], descending=descending, nullable=True))
-    places = {name: column.name for name, column in outputs.items()}
+    places: dict[str, str] = {name: cast(Any, column).name for name, column in outputs.items()}
     page = plan.page
     assert isinstance(page, OffsetPage), "aggregates page by offset"
     cut = inner.limit(integer(page.limit)).offset(scope.offset(page))
@@ -117,7 +117,7 @@ def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
     joined = Joined(rows)
     item = object_of(scope, members, joined)
     order = [
-        scope.dialect.order(rows.c[places[name]], descending=descending, nullable=True)
+        scope.dialect.order(cast(Any, rows.c[places[name]]), descending=descending, nullable=True)
         for name, descending in plan.order
     ]
     data, origin = scope.dialect.json_list(item, joined.origin, order)

@@ -42,7 +42,9 @@ def object_of(scope: Scope, members: list[Member], joined: Joined) -> Expression
     """These members as one JSON object."""
     if not scope.dialect.lateral:
         return scope.dialect.json_object(members)
-    row = _columns(members).lateral(scope.name())
+    columns = _columns(members)
+    # All that it reads stands beside it: it has no rows of its own.
+    row = columns.correlate(*columns.get_final_froms()).lateral(scope.name())
     joined.beside(row)
     return scope.dialect.json_row(row)
 
@@ -128,7 +130,7 @@ def ordered(
     query = query.select_from(origin).order_by(*sorted_by(scope, order, keys))
     if not scope.dialect.lateral:
         return query, lambda page: []
-    query = cast(Query, query.add_columns(*[key.label(f"k{i}") for i, key in enumerate(keys)]))
+    query = query.add_columns(*[key.label(f"k{i}") for i, key in enumerate(keys)])
     return query, lambda page: sorted_by(scope, order, [page.c[f"k{i}"] for i in range(len(order))])
 
 

@@ -194,6 +194,10 @@ class SqliteDialect:
         """The JSON value []."""
         return fixed("json('[]')")
 
+    def allowed(self, check: Expression) -> Expression:
+        """The writer rolls a refused row back."""
+        return sa.case((check, fixed("1")), else_=fixed("0"))
+
     def compare(self, column: Column, left: Expression, op: Op, value: sa.BindParameter[Any]) -> Expression:
         """A filter's comparison; lists arrive as one JSON parameter, so that the text does not grow."""
         simple = _COMPARISONS.get(op)
@@ -249,7 +253,7 @@ class SqliteDialect:
             return lambda value: None if value is None else str(value)
         return lambda value: None if value is None else convert(value)
 
-    def integer(self, value: int) -> int:
+    def plain(self, value: Any) -> Any:
         """As it is."""
         return value
 

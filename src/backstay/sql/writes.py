@@ -70,7 +70,7 @@ def _returning(
     outputs.append(scope.dialect.json_array(_key_values(scope, facts, key)).label("key"))
     names.append(Output.KEY)
     if not isinstance(check, bool):
-        outputs.append(sa.case((check, fixed("1")), else_=fixed("0")).label("allowed"))
+        outputs.append(scope.dialect.allowed(check).label("allowed"))
         names.append(Output.ALLOWED)
     return statement.returning(*outputs), tuple(names)
 
