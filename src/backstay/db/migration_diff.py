@@ -22,9 +22,11 @@ from sqlalchemy.types import TypeDecorator
 
 from ..schema.base import UtcDateTime, current_instant
 from ..schema.kinds import kind_of, plain
+from ..schema.types import Array
 from .apsw_alembic import register
 
 _OWN_TYPES = "from backstay.schema.base import UtcDateTime"
+_OWN_ARRAY = "from backstay.schema.types import Array"
 _OWN_CLOCK = "from backstay.schema.base import current_instant"
 _PORTABLE: tuple[tuple[Any, str], ...] = (
     (functions.now, "sa.func.now()"),
@@ -271,6 +273,9 @@ def _render_item(type_: str, item: Any, context: AutogenContext) -> Any:
     if type_ == "type" and isinstance(item, UtcDateTime):
         context.imports.add(_OWN_TYPES)
         return "UtcDateTime()"
+    if type_ == "type" and isinstance(item, Array):
+        context.imports.add(_OWN_ARRAY)
+        return f"Array({render._repr_type(item.item, context)})"
     if type_ == "type" and isinstance(item, TypeDecorator):
         return render._repr_type(plain(item), context)
     argument = getattr(item, "arg", None) if type_ == "server_default" else None

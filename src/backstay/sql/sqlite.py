@@ -126,6 +126,8 @@ class SqliteDialect:
             return _uuid(expression)
         if kind is Kind.BYTES:
             return cast(Expression, getattr(sa.func, BASE64)(expression))
+        if kind is Kind.ARRAY:
+            return sa.func.json(expression)
         if kind is Kind.JSON:
             valid = sa.func.json_valid(expression)
             return sa.case((valid, sa.func.json(expression)), else_=_safe(expression))
@@ -177,7 +179,7 @@ class SqliteDialect:
             return left.op("GLOB")(value)
         if op is Op.ILIKE:
             return left.like(value, escape="\\")
-        if column.kind is Kind.JSON:
+        if column.kind in (Kind.JSON, Kind.ARRAY):
             return getattr(sa.func, JSON_CONTAINS)(left, value) == fixed("1")
         return sa.func.instr(left, value) > fixed("0")
 
@@ -236,7 +238,7 @@ class SqliteDialect:
             return lambda raw: _dumps([store(item) for item in values.parse_list(column, raw)])
         if op is Op.LIKE:
             return lambda raw: glob_of(values.text(raw))
-        if op in (Op.ILIKE, Op.CONTAINS) and column.kind is not Kind.JSON:
+        if op in (Op.ILIKE, Op.CONTAINS) and column.kind not in (Kind.JSON, Kind.ARRAY):
             return values.text if op is Op.CONTAINS else _like
         return lambda raw: store(values.parse(column, raw))
 
@@ -314,5 +316,6 @@ _STORED: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.TIME: _time_text,
     Kind.UUID: lambda value: value.hex if isinstance(value, UUID) else str(value),
     Kind.ENUM: str,
+    Kind.ARRAY: _dumps,
     Kind.BOOLEAN: int,
 }
