@@ -103,6 +103,7 @@ class PostgresServer:
             start_new_session=True,
             **self._owner,
         )
+        self._process = process
         log.close()
         deadline = time.monotonic() + START_S_MAX
         ready = [str(binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
