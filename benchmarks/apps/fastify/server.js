@@ -9,23 +9,24 @@ const LIMIT_MAX = 100
 const TOKENS_MAX = 10_000
 const JSON_TYPE = 'application/json; charset=utf-8'
 
+pg.types.setTypeParser(pg.types.builtins.JSON, (text) => text) // sent as it comes, so not parsed
 const pool = new pg.Pool({ connectionString: process.env.BENCH_DATABASE, max: 10, idleTimeoutMillis: 0 })
 
 const ONE_GAME =
-  'select row_to_json(g)::text from ' +
+  'select row_to_json(g) from ' +
   '(select id, slug, name, created_at, updated_at, version from games where id = $1) g'
 const CREATE_SCORE =
-  'insert into scores (game_id, player_id, value) values ($1, $2, $3) returning row_to_json(scores)::text'
+  'insert into scores (game_id, player_id, value) values ($1, $2, $3) returning row_to_json(scores)'
 
 // The page size is part of the text: as a parameter it would be planned again on each call.
 const pageOfGames = perLimit(
   (limit) =>
-    "select (select coalesce(json_agg(g), '[]')::text from (select id, slug, name, created_at, updated_at, version " +
+    "select (select coalesce(json_agg(g), '[]') from (select id, slug, name, created_at, updated_at, version " +
     `from games order by id limit ${limit} offset $1) g), (select count(*)::int from games)`
 )
 const topScores = perLimit(
   (limit) =>
-    "select coalesce(json_agg(r), '[]')::text from " +
+    "select coalesce(json_agg(r), '[]') from " +
     '(select s.id, s.game_id, s.player_id, s.value, s.created_at, s.updated_at, s.version, p as player ' +
     'from scores s left join lateral (select u.id, u.username from users u where u.id = s.player_id) p on true ' +
     `where s.game_id = $1 order by s.value desc, s.id desc limit ${limit}) r`
