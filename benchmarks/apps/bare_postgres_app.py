@@ -34,8 +34,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 ONE_GAME = (
-    "select row_to_json(g) from "
-    "(select id, slug, name, created_at, updated_at, version from games where id = $1) g"
+    "select row_to_json(g) from (select id, slug, name, created_at, updated_at, version from games where id = $1) g"
 )
 # The page size is part of the text: as a parameter it would be planned again on each call.
 PAGE_OF_GAMES = (
@@ -49,9 +48,7 @@ TOP_SCORES = (
     "from scores s left join lateral (select u.id, u.username from users u where u.id = s.player_id) p on true "
     "where s.game_id = $1 order by s.value desc, s.id desc limit {}) r"
 )
-CREATE_SCORE = (
-    "insert into scores (game_id, player_id, value) values ($1, $2, $3) returning row_to_json(scores)"
-)
+CREATE_SCORE = "insert into scores (game_id, player_id, value) values ($1, $2, $3) returning row_to_json(scores)"
 
 
 class Pool:

@@ -36,8 +36,22 @@ function perLimit(text) {
   return Array.from({ length: LIMIT_MAX + 1 }, (_, limit) => text(limit))
 }
 
-async function row(name, text, values) {
-  const { rows } = await pool.query({ name, text, values, rowMode: 'array' })
+// Reads take turns on a few pipelined connections where that is asked for, else use the pool as writes do.
+const pipelined = await Promise.all(
+  Array.from({ length: Number(process.env.BENCH_PIPELINED ?? 0) }, async () => {
+    const client = new pg.Client({ connectionString: process.env.BENCH_DATABASE, pipeline: true })
+    await client.connect()
+    return client
+  })
+)
+let turn = 0
+
+function reader() {
+  return pipelined.length === 0 ? pool : pipelined[turn++ % pipelined.length]
+}
+
+async function row(client, name, text, values) {
+  const { rows } = await client.query({ name, text, values, rowMode: 'array' })
   return rows[0]
 }
 
@@ -73,7 +87,7 @@ app.get(
   '/api/v1/games/:id',
   { schema: { params: { type: 'object', properties: { id } } } },
   async (request, reply) => {
-    const found = await row('game', ONE_GAME, [request.params.id])
+    const found = await row(reader(), 'game', ONE_GAME, [request.params.id])
     if (found === undefined) return reply.code(404).send({ title: 'Not Found' })
     reply.header('content-type', JSON_TYPE)
     return `{"data":${found[0]}}`
@@ -85,7 +99,7 @@ app.get(
   { schema: { querystring: { type: 'object', properties: { page, limit } } } },
   async (request, reply) => {
     const { page, limit } = request.query
-    const [games, total] = await row(`games${limit}`, pageOfGames[limit], [(page - 1) * limit])
+    const [games, total] = await row(reader(), `games${limit}`, pageOfGames[limit], [(page - 1) * limit])
     const pages = Math.ceil(total / limit)
     reply.header('content-type', JSON_TYPE)
     return (
@@ -108,7 +122,7 @@ app.get(
   },
   async (request, reply) => {
     const { game_id, limit } = request.query
-    const [scores] = await row(`scores${limit}`, topScores[limit], [game_id])
+    const [scores] = await row(reader(), `scores${limit}`, topScores[limit], [game_id])
     reply.header('content-type', JSON_TYPE)
     return `{"data":${scores},"meta":{"page":1,"limit":${limit}}}`
   }
@@ -132,7 +146,7 @@ app.post(
   async (request, reply) => {
     const { game_id, value } = request.body
     try {
-      const [score] = await row('create', CREATE_SCORE, [game_id, request.user, value])
+      const [score] = await row(pool, 'create', CREATE_SCORE, [game_id, request.user, value])
       reply.code(201).header('content-type', JSON_TYPE)
       return `{"data":${score}}`
     } catch (error) {
