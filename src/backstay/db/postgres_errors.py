@@ -14,8 +14,12 @@ from .postgres_job import timed_out, unavailable
 #: Serialization failure and deadlock: the transaction is undone and may be run again.
 AGAIN = frozenset({"40001", "40P01"})
 CANCELED = "57014"
-#: A prepared statement that is gone, or whose result type changed: it is prepared again.
-STALE = frozenset({"26000", "0A000"})
+#: There is no such prepared statement.
+GONE = "26000"
+#: The server ended the connection instead of the statement, which did not happen.
+STOPPED = frozenset({"57P01", "57P02"})
+#: The server takes no writes any more: it is a replica now.
+READ_ONLY = "25006"
 
 _KINDS: Mapping[str, Violation] = {
     "23505": Violation.UNIQUE,
@@ -24,6 +28,7 @@ _KINDS: Mapping[str, Violation] = {
     "23502": Violation.NOT_NULL,
     "23P01": Violation.UNIQUE,
     "23001": Violation.FOREIGN_KEY,
+    "P0001": Violation.CHECK,  # RAISE in a trigger
 }
 #: Values that a type or a column cannot hold, which no contract of ours foresaw.
 _UNFIT: Mapping[str, str] = {
@@ -42,6 +47,8 @@ _UNFIT: Mapping[str, str] = {
     "22030": "a JSON value has a name twice.",
     "22032": "a JSON value is malformed.",
     "428C9": "a generated column cannot be set.",
+    "54000": "a value is too large for its column or its index.",
+    "54001": "a value is nested too deeply.",
 }
 _DETAIL_COLUMNS = re.compile(r"\((?P<columns>.*?)\)=\(")
 
@@ -63,6 +70,12 @@ def state_of(result: Any) -> str:
     return _field(result, "SQLSTATE")
 
 
+def is_stale(result: Any) -> bool:
+    """Whether a prepared statement is gone, or its result type changed: it has to be prepared again."""
+    state = state_of(result)
+    return state == GONE or (state == "0A000" and _field(result, "SOURCE_FUNCTION") == "RevalidateCachedQuery")
+
+
 def translated(result: Any) -> Exception:
     """A failed result as one of our errors."""
     state, message = state_of(result), _field(result, "MESSAGE_PRIMARY")
@@ -78,7 +91,7 @@ def translated(result: Any) -> Exception:
         return _unfit(state, message)
     if state == CANCELED:
         return timed_out()
-    if state[:2] in ("08", "53", "57") or state in ("25006", "55P03") or state in AGAIN:
+    if state[:2] in ("08", "53", "57") or state in (READ_ONLY, "55P03") or state in AGAIN:
         return unavailable()
     return PostgresError(state, message)
 
