@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 PREPARED_MAX = 256
+FAILURES_MAX = 64
 
 
 class Prepared:
@@ -15,6 +17,8 @@ class Prepared:
         self._count = 0
         #: Names that the server still has and nobody will use.
         self.unused: list[bytes] = []
+        #: Why names could not be prepared: what was sent under them meanwhile fails for that reason.
+        self.failures: dict[bytes, Any] = {}
         self.get = self._names.get
 
     def __contains__(self, text: str) -> bool:
@@ -35,3 +39,9 @@ class Prepared:
             del self._names[text]
             if exists:
                 self.unused.append(name)
+
+    def fail(self, name: bytes, result: Any) -> None:
+        """Note why a name could not be prepared."""
+        if len(self.failures) >= FAILURES_MAX:
+            del self.failures[next(iter(self.failures))]
+        self.failures[name] = result

@@ -89,8 +89,6 @@ class Wire:
         self._prepared = Prepared() if prepare else None
         self._flying: deque[Any] = deque()
         self._committing: list[Job] = []
-        #: Why a statement of the batch that is coming in could not be prepared, by its text.
-        self._failed: dict[str, Any] = {}
         self._socket: int = connection.socket
         self._writing = False
         self._stops = Stops(connection, loop)
@@ -214,7 +212,6 @@ class Wire:
         head = self._flying[0]
         if status == _PIPELINE_SYNC:
             self._flying.popleft()
-            self._failed.clear()
             for job in self._committing:
                 job.finish()
             self._committing.clear()
@@ -237,7 +234,7 @@ class Wire:
         if isinstance(head, _Prepare):
             self._prepared.forget(head.text, head.name)
             if status == _FATAL_ERROR:
-                self._failed[head.text] = result
+                self._prepared.fail(head.name, result)
         elif status == _PIPELINE_ABORTED:
             self._prepared.unused.append(head.name)
 
@@ -252,10 +249,12 @@ class Wire:
                 self._committing.append(job)
             else:
                 job.finish()
+            return
+        failure = self._prepared.failures.get(job.name) if self._prepared is not None else None
+        if failure is not None:
+            self._refused(job, failure)
         elif status != _PIPELINE_ABORTED:
             self._refused(job, result)
-        elif job.statement.text in self._failed:
-            self._refused(job, self._failed[job.statement.text])
         else:
             job.apart = True
             self._retry([job])
