@@ -1,22 +1,24 @@
 """`python -m benchmarks`: run the workload against the servers and print the tables."""
 
 import argparse
+import functools
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import report, runner
+from benchmarks import blocks, report, runner
 from benchmarks.load import ROOT
 from benchmarks.process import ServerError
 from benchmarks.workload import CASES, Case
 
-KNOWN = (*runner.MAIN, *runner.PEERS)
+KNOWN = tuple(dict.fromkeys([*blocks.names(postgres=False), *blocks.names(postgres=True)]))
 
 
-def names(text: str) -> list[str]:
+def server_names(text: str) -> list[str]:
     """Parse a comma-separated list of servers."""
     found = [name for name in text.split(",") if name]
     for name in found:
@@ -34,14 +36,18 @@ def case_names(text: str) -> list[Case]:
     return [case for case in CASES if case in asked]
 
 
+def peers() -> str:
+    """Return the default peers of both blocks for the help."""
+    return f"{','.join(blocks.SQLITE_PEERS)}; with --postgres {','.join(blocks.POSTGRES_PEERS)}"
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    made.add_argument("--postgres", action="store_true", help="on one PostgreSQL server instead of SQLite files")
     made.add_argument("--quick", action="store_true", help="all servers within 3 minutes; noisier")
-    made.add_argument(
-        "--peers", type=names, help=f"peers beside backstay and bare (default {','.join(runner.PEERS)})"
-    )
-    made.add_argument("--only", type=names, help="exactly these servers, also without backstay and bare")
+    made.add_argument("--peers", type=server_names, help=f"peers beside backstay and bare (default: {peers()})")
+    made.add_argument("--only", type=server_names, help="exactly these servers, also without backstay and bare")
     made.add_argument("--cases", type=case_names, default=list(CASES), help="default A,B,C,D,E")
     made.add_argument("--rounds", type=int, help="rounds per case (default 7; quick 3)")
     made.add_argument("--seconds", type=float, help="seconds per round (default 2; quick 0.7)")
@@ -61,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(options: argparse.Namespace) -> runner.Settings:
     """Turn parsed options into the settings of a run."""
-    chosen = options.only or [*runner.MAIN, *(runner.PEERS if options.peers is None else options.peers)]
+    known = blocks.names(postgres=options.postgres)
+    chosen = options.only or (known if options.peers is None else [*blocks.MAIN, *options.peers])
+    refuse_other_block(chosen, options)
     return runner.Settings(
         servers=list(dict.fromkeys(chosen)),
         cases=options.cases,
@@ -71,7 +79,16 @@ def settings_of(options: argparse.Namespace) -> runner.Settings:
         cold_starts=3 if options.quick else 5,
         directory=options.directory.resolve() / "run",
         pin=not options.no_pin,
+        postgres=options.postgres,
     )
+
+
+def refuse_other_block(chosen: Sequence[str], options: argparse.Namespace) -> None:
+    """Raise ServerError for a server that does not run on this block's database."""
+    known = blocks.names(postgres=options.postgres)
+    if strange := [name for name in chosen if name not in known]:
+        where = "with" if options.postgres else "without"
+        raise ServerError(f"{', '.join(strange)} cannot run {where} --postgres; there are: {', '.join(known)}")
 
 
 def main() -> int:
@@ -81,8 +98,10 @@ def main() -> int:
     began_s = time.perf_counter()
     try:
         if options.serve:
+            refuse_other_block([options.serve], options)
             directory = options.directory.resolve() / "serve"
-            runner.serve(options.serve, directory, options.port, lambda text: print(text, flush=True))
+            say = functools.partial(print, flush=True)
+            runner.serve(options.serve, directory, options.port, say, postgres=options.postgres)
             return 0
         settings = settings_of(options)
         with progress.status("starting") as status:

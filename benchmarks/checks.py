@@ -1,10 +1,7 @@
 """Right before fast: each server's answers are compared with the data before and after it is measured."""
 
 import json
-from pathlib import Path
 from typing import Any
-
-import apsw
 
 from benchmarks import data
 from benchmarks.process import Server, ServerError, exchange
@@ -24,7 +21,7 @@ from benchmarks.workload import (
 
 def verify(target: Target, server: Server, tops: dict[int, list[int]]) -> None:
     """Raise ServerError unless every case is answered with the right rows in the right shape."""
-    rows_before = score_count(target.database)
+    rows_before = target.database.score_count()
     order = game_order()
     for at in (0, 7, 41):
         game = _one(target, _ask(server, target.requests["A"][at], 200))
@@ -45,7 +42,7 @@ def verify(target: Target, server: Server, tops: dict[int, list[int]]) -> None:
             _expect_fields(target, "D", GAME_FIELDS, row)
     _ask(server, target.requests["E"][0], 200)
     _verify_create(target, server)
-    _expect(target, "C", "rows in the file", rows_before + 1, score_count(target.database))
+    _expect(target, "C", "rows stored", rows_before + 1, target.database.score_count())
 
 
 def _verify_create(target: Target, server: Server) -> None:
@@ -65,16 +62,6 @@ def _verify_create(target: Target, server: Server) -> None:
     _expect(target, "C", "game", game, int(str(row["game_id"]).lstrip("g")))
     _expect(target, "C", "player", player, int(str(row["player_id"]).lstrip("p")))
     _expect_fields(target, "C", SCORE_FIELDS, row)
-
-
-def score_count(database: Path) -> int:
-    """Count the scores in the file itself, seen from outside the server."""
-    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
-    connection.set_busy_timeout(20_000)
-    try:
-        return int(connection.execute("select count(*) from scores").get)
-    finally:
-        connection.close()
 
 
 def _ask(server: Server, request: Request, expected: int) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from benchmarks import data, process
+from benchmarks.database import SQLiteFile
 from benchmarks.target import BIN, Target
 from benchmarks.workload import CLIENTS, GAMES, PAGE_ROWS, SECRET, Case, Request, creates, game_order
 
@@ -61,7 +62,7 @@ def pocketbase(directory: Path, *, name: str, request_log: bool) -> Target:
     return Target(
         name=name,
         title="PocketBase" if request_log else "PocketBase, request log off",
-        database=home / "data.db",
+        database=SQLiteFile(home / "data.db"),
         command=command,
         requests=_requests(tokens),
         pocketbase=True,

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+from benchmarks import cpu
+
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 START_S_MAX = 30.0
 STOP_S_MAX = 10.0
@@ -41,22 +42,13 @@ class Server:
     log: Path
     started_s: float
 
-    def pids(self) -> list[int]:
-        """Return the root process and all its descendants."""
-        found = [self.process.pid]
-        for pid in found:
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                with contextlib.suppress(OSError):
-                    found.extend(int(child) for child in children.read_text().split())
-        return found
-
     def cpu_s(self) -> float:
         """Return user and system seconds used so far by the whole tree."""
-        return sum(_stat(pid)[0] for pid in self.pids())
+        return cpu.tree_cpu_s(self.process.pid)
 
     def rss_bytes(self) -> int:
         """Return the resident bytes of the whole tree (shared pages count once per process)."""
-        return sum(_stat(pid)[1] for pid in self.pids())
+        return sum(_rss_bytes(pid) for pid in cpu.tree(self.process.pid))
 
     def stop(self) -> None:
         """End the tree: politely first, then by force."""
@@ -73,13 +65,12 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _stat(pid: int) -> tuple[float, int]:
-    """Return (CPU seconds, resident bytes) of one process; zeros when it has gone."""
+def _rss_bytes(pid: int) -> int:
+    """Return the resident bytes of one process; zero when it has gone."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
     except OSError:
-        return 0.0, 0
-    return (int(fields[11]) + int(fields[12])) * TICK_S, int(fields[21]) * PAGE_BYTES
+        return 0
 
 
 def cores() -> tuple[set[int], set[int]] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import process
 from benchmarks.runner import Figures, Settings
 from benchmarks.workload import CASES, CLIENTS, Case
 
@@ -29,11 +30,29 @@ def machine() -> str:
 
 def method(settings: Settings) -> str:
     """Return one line on how it was measured."""
-    pinned = "server and load generator on one core each" if settings.pin else "cores not pinned"
     return (
         f"{CLIENTS} keep-alive clients, {settings.rounds} interleaved rounds of {settings.seconds:g} s, "
-        f"{pinned}, data on {file_system(settings.directory)}; "
-        "CPU = user + system time of the server's process tree"
+        f"{pinning(settings)}, data on {file_system(settings.directory)}; "
+        f"CPU = user + system time of the server's process tree{database_note(settings)}"
+    )
+
+
+def pinning(settings: Settings) -> str:
+    """Return who ran on which core."""
+    if not settings.pin or process.cores() is None:
+        return "cores not pinned"
+    if settings.postgres:
+        return "the server on one core, the load generator and PostgreSQL together on another"
+    return "server and load generator on one core each"
+
+
+def database_note(settings: Settings) -> str:
+    """Return what the second figure is."""
+    if not settings.postgres:
+        return ""
+    return (
+        ", and beside it that of all PostgreSQL processes; "
+        "one PostgreSQL 18 for all, durable commits, a copy of the same database each"
     )
 
 
@@ -45,7 +64,7 @@ def file_system(directory: Path) -> str:
 
 def show(figures: Mapping[str, Figures], settings: Settings, console: Console) -> None:
     """Print all tables."""
-    for title, header, rows in sections(figures, settings.cases):
+    for title, header, rows in sections(figures, settings.cases, postgres=settings.postgres):
         table = Table(title=title, title_justify="left")
         for number, name in enumerate(header):
             table.add_column(name, justify="left" if number == 0 else "right")
@@ -59,11 +78,14 @@ def show(figures: Mapping[str, Figures], settings: Settings, console: Console) -
 Section = tuple[str, list[str], list[list[str]]]
 
 
-def sections(figures: Mapping[str, Figures], cases: Sequence[Case]) -> list[Section]:
+def sections(figures: Mapping[str, Figures], cases: Sequence[Case], *, postgres: bool = False) -> list[Section]:
     """Return (title, header, rows) of each table; a ratio is left out when what it divides by was not run."""
     found: list[Section] = [
         ("Server CPU µs per request, min / median over rounds", ["server", *cases], _cpu_rows(figures, cases))
     ]
+    if postgres:
+        title = "PostgreSQL CPU µs per request, min / median over rounds"
+        found.append((title, ["server", *cases], _database_rows(figures, cases)))
     if "bare" in figures and len(figures) > 1:
         found.append(("CPU relative to bare", ["server", *cases], _ratio_rows(figures, cases, "bare")))
     if "backstay" in figures and len(figures) > 1:
@@ -80,6 +102,13 @@ def sections(figures: Mapping[str, Figures], cases: Sequence[Case]) -> list[Sect
 def _cpu_rows(figures: Mapping[str, Figures], cases: Sequence[Case]) -> list[list[str]]:
     return [
         [one.title, *(f"{one.cpu_min(case):,.0f} / {one.median(case, 'cpu_us'):,.0f}" for case in cases)]
+        for one in figures.values()
+    ]
+
+
+def _database_rows(figures: Mapping[str, Figures], cases: Sequence[Case]) -> list[list[str]]:
+    return [
+        [one.title, *(f"{one.database_min(case):,.0f} / {one.median(case, 'database_us'):,.0f}" for case in cases)]
         for one in figures.values()
     ]
 
@@ -120,7 +149,10 @@ def _start_rows(figures: Mapping[str, Figures]) -> list[list[str]]:
 
 
 def markdown(figures: Mapping[str, Figures], settings: Settings) -> str:
-    """Return the README's table: CPU µs per request with the ratio to Backstay, p50, memory and start."""
+    """Return the README's table: CPU µs per request with the ratio to Backstay, memory and start.
+
+    On PostgreSQL a cell says "server + PostgreSQL", and the ratio is the server's.
+    """
     cases = settings.cases
     lines = [
         "| server | " + " | ".join(f"{case}: {CASES[case]}" for case in cases) + " | RSS MiB | cold start ms |",
@@ -131,13 +163,16 @@ def markdown(figures: Mapping[str, Figures], settings: Settings) -> str:
         cells: list[str] = []
         for case in cases:
             text = f"{one.cpu_min(case):,.0f}"
+            if settings.postgres:
+                text += f" + {one.database_min(case):,.0f}"
             if base is not None and name != "backstay":
                 text += f" ({one.cpu_min(case) / base.cpu_min(case):.1f}×)"
             cells.append(text)
         start_ms = statistics.median(cold.health_ms for cold in one.cold_starts)
         cells += [f"{one.loaded_rss / MIB:,.0f}", f"{start_ms:,.0f}"]
         lines.append(f"| {one.title} | " + " | ".join(cells) + " |")
-    lines += ["", f"Server CPU µs per request, minimum over rounds. {method(settings)}. {machine()}."]
+    what = "Server + PostgreSQL" if settings.postgres else "Server"
+    lines += ["", f"{what} CPU µs per request, minimum over rounds. {method(settings)}. {machine()}."]
     return "\n".join(lines)
 
 
@@ -160,6 +195,11 @@ def as_json(figures: Mapping[str, Figures], settings: Settings) -> dict[str, obj
                         "p50_us": one.median(case, "p50_us"),
                         "p99_us": one.median(case, "p99_us"),
                         "cpu_us": [sample.cpu_us for sample in samples],
+                        **(
+                            {"database_cpu_us": [sample.database_us for sample in samples]}
+                            if settings.postgres
+                            else {}
+                        ),
                     }
                     for case, samples in one.samples.items()
                 },

@@ -9,7 +9,6 @@ import os
 import queue
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,18 +18,14 @@ import orjson
 import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
+
+from benchmarks.apps.tokens import Token, Tokens
 
 INTERFACE = Interfaces.ASGINL  # ASGI without the lifespan protocol; the one constant to change with Backstay's server
 GROUP_WRITES_MAX = 256
-TOKENS_MAX = 10_000
-CLAIMS = jwt.JWTClaimsRegistry(sub={"essential": True}, exp={"essential": True})
 CREATE_PATH = "/api/v1/scores"
 
 Answer = tuple[int, bytes]
-Token = bytes | str  # the Authorization header as the interface gives it
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Write = tuple[asyncio.Future[bytes], tuple[Any, ...]]
@@ -122,8 +117,7 @@ class Application:
         self.read = connect(path).execute
         self.writer = Writer(path, loop)
         self.writer.start()
-        self.key = OctKey.import_key(secret)
-        self.tokens: dict[Token, tuple[int, float]] = {}
+        self.user_id = Tokens(secret).user_id
 
     async def asgi(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["method"] == "POST" and scope["path"] == CREATE_PATH:
@@ -194,25 +188,6 @@ class Application:
             return INVALID
         return 201, b'{"data":%b}' % row
 
-    def user_id(self, token: Token) -> int | None:
-        """Return the user a valid token names; a token is verified once and its expiry every time."""
-        known = self.tokens.get(token)
-        if known is not None:
-            if known[1] > time.time():
-                return known[0]
-            del self.tokens[token]
-        text = token if isinstance(token, str) else token.decode("latin-1")
-        try:
-            claims = jwt.decode(text.removeprefix("Bearer "), self.key, algorithms=["HS256"]).claims
-            CLAIMS.validate(claims)
-            user = int(claims["sub"])
-        except (JoseError, ValueError):
-            return None
-        if len(self.tokens) >= TOKENS_MAX:
-            self.tokens.clear()
-        self.tokens[token] = user, claims["exp"]
-        return user
-
 
 NOT_FOUND = 404, b'{"title":"Not Found"}'
 UNAUTHORIZED = 401, b'{"title":"Unauthorized"}'
@@ -226,7 +201,8 @@ def parameters(query: bytes) -> dict[bytes, bytes]:
 
 async def main(port: int) -> None:
     loop = asyncio.get_running_loop()
-    application = Application(os.environ["BENCH_DATABASE"], os.environ["BENCH_SECRET"], loop)
+    path = os.environ["BENCH_DATABASE"].removeprefix("sqlite:///")
+    application = Application(path, os.environ["BENCH_SECRET"], loop)
     target = application.rsgi if INTERFACE is Interfaces.RSGI else application.asgi
     server = Server(target, port=port, interface=INTERFACE, log_enabled=False, websockets=False)
     await server.serve()

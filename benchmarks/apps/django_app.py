@@ -4,11 +4,30 @@ One file holds settings, models, serializers, views and URLs; `application` is t
 """
 
 import os
+from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
 
 PRAGMAS = "pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -65536;"
+
+
+def database(url: str) -> dict[str, object]:
+    """Return Django's settings for the URL; connections stay open."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        options = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": PRAGMAS}
+        engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path.removeprefix("/"), "OPTIONS": options}
+    else:
+        engine = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": parts.path.removeprefix("/"),
+            "USER": parts.username,
+            "HOST": parts.hostname,
+            "PORT": parts.port,
+        }
+    return {**engine, "CONN_MAX_AGE": None}
+
 
 settings.configure(
     DEBUG=False,
@@ -18,18 +37,7 @@ settings.configure(
     INSTALLED_APPS=["rest_framework"],
     MIDDLEWARE=["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"],
     USE_TZ=True,
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ["BENCH_DATABASE"],
-            "CONN_MAX_AGE": None,
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",
-                "timeout": 20,
-                "init_command": PRAGMAS,
-            },
-        }
-    },
+    DATABASES={"default": database(os.environ["BENCH_DATABASE"])},
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     REST_FRAMEWORK={
         "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

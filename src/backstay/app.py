@@ -16,8 +16,8 @@ from .console.health import Health
 from .console.metrics import Metrics
 from .context import Context
 from .db.database import Database
+from .db.opened import open_database
 from .db.sessions import Sessions
-from .db.sqlite_engine import SqliteDatabase
 from .engine import Engine
 from .errors import OperatorError, perhaps
 from .http.custom import CustomEndpoints
@@ -30,7 +30,6 @@ from .schema.declare import schema_of
 from .schema.model import Schema
 from .schema.policy import Policy, nobody, public
 from .schema.resource import Catalog, Resource, natural_key
-from .sql.sqlite import SqliteDialect
 
 Endpoint = Callable[..., Any]
 
@@ -272,9 +271,9 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
     config = app.config
     catalog = app.catalog()
     read_only = not any(r.writable and _may_write(r.policy) for r in catalog.resources.values())
-    database = SqliteDatabase(config, read_only=read_only)
+    dialect, database = open_database(config, read_only=read_only)
     observations = Observations()
-    engine = Engine(catalog, SqliteDialect(), database, config, observations)
+    engine = Engine(catalog, dialect, database, config, observations)
     health = Health({"database": database.ping})
     log = Log(config.log_format, config.log_level)
     fixed = _fixed_routes(app, health, Metrics(observations, engine, database), observations)

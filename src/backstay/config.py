@@ -43,6 +43,8 @@ class Config:
     inline_budget_ms: float = 5.0
     reader_threads: int = 4
     write_queue_max: int = 1_024
+    pool_size: int = 10
+    pool_mode: str = "session"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
@@ -97,7 +99,7 @@ class Setting:
 
 
 _HELP: Mapping[str, str] = {
-    "database_url": "Database: sqlite:///file.db.",
+    "database_url": "Database: sqlite:///file.db or postgresql://user@host/name.",
     "secret": "Key that signs tokens, at least 32 characters. Needed to write; made once in --dev.",
     "host": "Address to listen on.",
     "port": "Port to listen on.",
@@ -117,7 +119,9 @@ _HELP: Mapping[str, str] = {
     "shutdown_timeout_s": "How long a stopping process waits for requests in flight.",
     "inline_budget_ms": "How long a read may hold the event loop before it moves to a thread.",
     "reader_threads": "Threads for slow reads on SQLite.",
-    "write_queue_max": "Writes that may wait for SQLite's writer before new ones get 503.",
+    "write_queue_max": "Writes that may wait for SQLite's writer or a connection before new ones get 503.",
+    "pool_size": "Most PostgreSQL connections of one process.",
+    "pool_mode": "session, or transaction behind a pooler such as PgBouncer that shares connections.",
 }
 
 SETTINGS: tuple[Setting, ...] = tuple(

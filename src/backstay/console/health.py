@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 
 from ..http.messages import JSON_TYPE, Request, Response
 
-Probe = Callable[[], None]
+Probe = Callable[[], Awaitable[None] | None]
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -29,13 +29,15 @@ class Health:
         """200 while the process can answer at all."""
         return Response(200, b'{"status":"ok"}', [JSON_TYPE, _NO_STORE])
 
-    def ready(self, request: Request) -> Response:
+    async def ready(self, request: Request) -> Response:
         """200 when every dependency answers and the process is not about to stop, else 503."""
         found: dict[str, Any] = {}
         for name, probe in self._probes.items():
             started = time.perf_counter()
             try:
-                probe()
+                waiting = probe()
+                if waiting is not None:
+                    await waiting
                 found[name] = {"status": "ok", "ms": round((time.perf_counter() - started) * 1000, 3)}
             except Exception:
                 found[name] = {"status": "failing"}

@@ -73,11 +73,16 @@ class Metrics:
             "backstay_requests_in_flight", "Requests being answered.", value=self._observations.in_flight
         )
         yield GaugeMetricFamily(
-            "backstay_writes_waiting", "Writes in the writer's queue.", value=gauges.writes_waiting
+            "backstay_writes_waiting", "Writes that wait for the writer or a connection.", value=gauges.writes_waiting
         )
-        yield GaugeMetricFamily("backstay_slow_reads_running", "Reads in threads.", value=gauges.reads_running)
+        yield GaugeMetricFamily(
+            "backstay_slow_reads_running", "Reads in threads or on connections.", value=gauges.reads_running
+        )
+        yield GaugeMetricFamily(
+            "backstay_database_connections", "Open database connections for requests.", value=gauges.connections
+        )
         yield CounterMetricFamily(
-            "backstay_reads_spilled", "Reads that left the event loop.", value=gauges.reads_spilled
+            "backstay_reads_spilled", "Reads that were too slow to share.", value=gauges.reads_spilled
         )
         yield GaugeMetricFamily("backstay_statement_cache_size", "Compiled statements held.", value=size)
         yield CounterMetricFamily("backstay_statement_cache_hits", "Statements found compiled.", value=hits)

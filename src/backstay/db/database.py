@@ -49,6 +49,7 @@ class Gauges:
     writes_waiting: int
     reads_spilled: int
     reads_running: int
+    connections: int = 1
 
 
 class Database(Protocol):
@@ -72,8 +73,8 @@ class Database(Protocol):
         """
         ...
 
-    def ping(self) -> None:
-        """Raise when the database does not answer."""
+    def ping(self) -> Awaitable[None] | None:
+        """Raise, at once or when awaited, when the database does not answer."""
         ...
 
     def gauges(self) -> Gauges:

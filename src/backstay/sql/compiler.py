@@ -22,7 +22,7 @@ from ..query.plan import (
 )
 from ..schema.base import utc_now
 from ..schema.kinds import facts_of, kind_of
-from ..schema.model import Column, Table
+from ..schema.model import Column, Kind, Table
 from ..schema.policy import ME_PREFIX
 from .dialect import Dialect
 from .keysets import build_keyset_list
@@ -99,7 +99,7 @@ def _reader(scope: Scope, index: int, slot: Slot) -> Reader:
     """How the raw value of a slot becomes the driver's value."""
     dialect, column = scope.dialect, slot.column
     if column is None:
-        return _same
+        return dialect.plain
     if slot.form is Form.BODY:
         return dialect.reader(column) or _same
     if slot.form is Form.CURSOR:
@@ -134,15 +134,14 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, cl
         return _default_binder(generated[name], compiled, table, dialect, clock)
     constant = compiled.params[name]
     convert = _stored(compiled.binds[name].type, dialect)
-    value = convert(constant) if convert is not None and constant is not None else constant
+    value = convert(constant) if constant is not None else None
     return lambda given, principal: value
 
 
-def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
-    kind = kind_of(sql_type)
-    if kind is None:
-        return None
-    return dialect.reader(_column_like(sql_type))
+def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:
+    if kind_of(sql_type) in (None, Kind.ANY):
+        return dialect.plain
+    return dialect.reader(_column_like(sql_type)) or dialect.plain
 
 
 def _column_like(sql_type: Any) -> Column:

@@ -23,10 +23,16 @@ def fixed(text: str) -> Expression:
     return cast(Expression, sa.literal_column(text))
 
 
+#: An expression and what to select it from; without the latter it stands by itself.
+Listed = tuple[Expression, Any]
+
+
 class Dialect(Protocol):
     """One database's way to say things."""
 
     name: str
+    #: Whether a JSON object is made from a row: then its members are the columns of a lateral query.
+    lateral: bool
 
     @property
     def core(self) -> CoreDialect:
@@ -41,8 +47,15 @@ class Dialect(Protocol):
         """An object with these members, in order."""
         ...
 
-    def json_list(self, item: Expression, where: Expression | None = None) -> Expression:
-        """Aggregate: the items as an array in the order of their rows, empty when there are none."""
+    def json_row(self, rows: sa.FromClause) -> Expression:
+        """A row of a lateral query as an object; only where `lateral` holds."""
+        ...
+
+    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
+        """The items of all rows as an array, in that order; empty when there are no rows.
+
+        Returns the expression and the rows that the query around it must select from, if it needs them.
+        """
         ...
 
     def json_array(self, items: Sequence[Expression]) -> Expression:
@@ -53,12 +66,20 @@ class Dialect(Protocol):
         """A scalar subquery whose value is JSON and stays JSON."""
         ...
 
+    def sort_key(self, column: Column, expression: Expression) -> Expression:
+        """What rows are sorted and compared by, so that every database has the same order."""
+        ...
+
     def json_bytes(self, expression: Expression) -> Expression:
         """JSON as the driver hands it over cheapest: bytes that are not decoded."""
         ...
 
     def empty_list(self) -> Expression:
         """The JSON value []."""
+        ...
+
+    def allowed(self, check: Expression) -> Expression:
+        """1 where a row that was just written may stay; else 0, or an error that undoes the statement."""
         ...
 
     def compare(self, column: Column, left: Expression, op: Op, value: sa.BindParameter[Any]) -> Expression:
@@ -79,6 +100,14 @@ class Dialect(Protocol):
 
     def reader(self, column: Column) -> Callable[[Any], Any] | None:
         """From a Python value of the column's kind to the driver's; `None` when it is the same."""
+        ...
+
+    def plain(self, value: Any) -> Any:
+        """A value of ours that belongs to no column, such as an offset, for the driver."""
+        ...
+
+    def typed(self, value: sa.BindParameter[Any], sql_type: Any) -> Expression:
+        """A parameter where the database could not tell its type."""
         ...
 
     def slot_reader(self, column: Column, op: Op) -> Reader:

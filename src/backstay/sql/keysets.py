@@ -14,7 +14,7 @@ from ..query.plan import PlanOrder, SelectPlan
 from .dialect import Expression
 from .reads import Built, conditions, integer, labelled
 from .scope import Rows, Scope
-from .shapes import Joined, json_of, needed, order_keys
+from .shapes import Joined, json_of, needed, order_keys, sorted_by
 from .statement import Output
 
 
@@ -28,12 +28,7 @@ def build_keyset_list(scope: Scope, plan: SelectPlan) -> Built:
     columns = [*needed(plan.shape, rows), *(key.label(f"k{i}") for i, key in enumerate(keys))]
     columns.append(integer(1).label("present"))
     inner = sa.select(*columns).select_from(origin).where(*where, *_after(scope, plan, page, keys))
-    inner = inner.order_by(
-        *[
-            scope.dialect.order(key, descending=order.descending is not page.backward, nullable=order.can_be_null)
-            for order, key in zip(plan.order, keys, strict=True)
-        ]
-    )
+    inner = inner.order_by(*sorted_by(scope, plan.order, keys, backward=page.backward))
     cut = scope.alias(inner.limit(integer(page.limit + 1)).subquery())
     joined = Joined(cut)
     item = json_of(scope, plan.shape, cut, joined)
@@ -49,7 +44,11 @@ def build_keyset_list(scope: Scope, plan: SelectPlan) -> Built:
         outputs.append(parent.c.parent)
         names.append(Output.PARENT)
     outputs[0] = scope.dialect.json_bytes(outputs[0])
-    return labelled(outputs, names).select_from(origin), tuple(names)
+    query = labelled(outputs, names, origin)
+    if scope.dialect.lateral:
+        found = [cut.c[f"k{i}"] for i in range(len(keys))]
+        query = query.order_by(*sorted_by(scope, plan.order, found, backward=page.backward))
+    return query, tuple(names)
 
 
 def _beside(parent: Rows, cut: Rows, joined: Joined) -> Any:

@@ -11,7 +11,7 @@ from ..query.ir import OffsetPage
 from ..query.plan import AggregatePlan, PlanOrder, PlanParent, SelectPlan
 from .dialect import Expression, Query
 from .scope import Rows, Scope
-from .shapes import Joined, json_of, needed, order_keys, ordered
+from .shapes import Joined, json_of, needed, object_of, order_keys, ordered
 from .statement import Output
 
 Built = tuple[Query, tuple[Output, ...]]
@@ -44,11 +44,12 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
     rows = scope.alias(table)
     where, exists = conditions(scope, plan, rows)
     inner = sa.select(*needed(plan.shape, rows)).where(*where)
-    inner = ordered(scope, inner, plan.order, rows, rows)
-    offset = scope.bind(page.offset_slot, sa.BigInteger())
+    inner, order = ordered(scope, inner, plan.order, rows, rows)
+    offset = scope.offset(page)
     cut = scope.alias(inner.limit(integer(page.limit)).offset(offset).subquery())
     joined = Joined(cut)
-    data = scope.dialect.json_list(json_of(scope, plan.shape, cut, joined))
+    item = json_of(scope, plan.shape, cut, joined)
+    data, origin = scope.dialect.json_list(item, joined.origin, order(cut))
     outputs: list[Any] = [scope.dialect.json_bytes(data)]
     names = [Output.DATA]
     again = scope.alias(table)
@@ -64,12 +65,13 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
     if exists is not None:
         names.append(Output.PARENT)
         outputs.append(exists)
-    return labelled(outputs, names).select_from(joined.origin), tuple(names)
+    return labelled(outputs, names, origin), tuple(names)
 
 
-def labelled(outputs: list[Any], names: list[Output]) -> Query:
-    """A select of the outputs under their names."""
-    return sa.select(*[output.label(name.value) for output, name in zip(outputs, names, strict=True)])
+def labelled(outputs: list[Any], names: list[Output], origin: Any) -> Query:
+    """A select of the outputs under their names; `origin` is absent where they stand by themselves."""
+    query = sa.select(*[output.label(name.value) for output, name in zip(outputs, names, strict=True)])
+    return query if origin is None else query.select_from(origin)
 
 
 def integer(value: int) -> Expression:
@@ -100,9 +102,10 @@ def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
     outputs |= {measure.name: by_name[f"m{i}"] for i, measure in enumerate(plan.measures)}
     for name, descending in plan.order:
         inner = inner.order_by(scope.dialect.order(outputs[name], descending=descending, nullable=True))
+    places: dict[str, str] = {name: cast(Any, column).name for name, column in outputs.items()}
     page = plan.page
     assert isinstance(page, OffsetPage), "aggregates page by offset"
-    cut = inner.limit(integer(page.limit)).offset(scope.bind(page.offset_slot))
+    cut = inner.limit(integer(page.limit)).offset(scope.offset(page))
     rows = scope.alias(cut.subquery())
     members = [
         (name, scope.dialect.json_value(path.column, rows.c[f"g{i}"])) for i, (name, path) in enumerate(plan.group)
@@ -111,14 +114,20 @@ def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
         (m.name, scope.dialect.measure_value(m.function, m.path.column if m.path else None, rows.c[f"m{i}"]))
         for i, m in enumerate(plan.measures)
     ]
-    item = scope.dialect.json_object(members)
+    joined = Joined(rows)
+    item = object_of(scope, members, joined)
+    order = [
+        scope.dialect.order(cast(Any, rows.c[places[name]]), descending=descending, nullable=True)
+        for name, descending in plan.order
+    ]
+    data, origin = scope.dialect.json_list(item, joined.origin, order)
     total = _groups(scope, plan, table) if plan.group else integer(1)
-    selected = [scope.dialect.json_bytes(scope.dialect.json_list(item)).label("data"), total.label("total")]
+    selected: list[Any] = [scope.dialect.json_bytes(data), total]
     names = [Output.DATA, Output.TOTAL]
     if exists is not None:
-        selected.append(exists.label("parent"))
+        selected.append(exists)
         names.append(Output.PARENT)
-    return sa.select(*selected).select_from(rows), tuple(names)
+    return labelled(selected, names, origin), tuple(names)
 
 
 def _groups(scope: Scope, plan: AggregatePlan, table: Rows) -> Expression:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
-from ..query.ir import Op, Test
+from ..query.ir import OffsetPage, Op, Test
 from ..query.plan import PlanCompare, PlanFilter, PlanGroup, PlanIs, PlanParent, PlanVia, Slot, Source, Step
 from ..schema.model import Column, Relationship
 from .dialect import Dialect, Expression, Query, fixed
@@ -27,12 +27,20 @@ class Scope:
 
     def alias(self, rows: Rows) -> Rows:
         """Rows under a short name of their own (PostgreSQL cuts names at 63 bytes)."""
+        return rows.alias(self.name())
+
+    def name(self) -> str:
+        """A short name that nothing else in the statement has."""
         self._aliases += 1
-        return rows.alias(f"t{self._aliases - 1}")
+        return f"t{self._aliases - 1}"
 
     def bind(self, slot: int, sql_type: Any = None) -> sa.BindParameter[Any]:
         """The parameter that stands for a slot's value."""
         return sa.bindparam(f"s{slot}", unique=False, type_=sql_type or sa.types.NullType())
+
+    def offset(self, page: OffsetPage) -> Expression:
+        """How many rows come before a page."""
+        return self.dialect.typed(self.bind(page.offset_slot, sa.BigInteger()), sa.BigInteger())
 
     def column(self, rows: Rows, column: Column) -> Expression:
         """A column of some rows."""

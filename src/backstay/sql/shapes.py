@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -27,14 +28,38 @@ class Joined:
         """Join more rows, absent where the condition does not hold."""
         self.origin = self.origin.outerjoin(there, on)
 
+    def beside(self, there: Rows) -> None:
+        """Join rows that every row has."""
+        self.origin = self.origin.join(there, sa.true())
+
 
 def json_of(scope: Scope, shape: PlanShape, rows: Rows, joined: Joined) -> Expression:
-    """The JSON object of one row; to-one relations add their joins to `joined`."""
+    """The JSON object of one row; to-one relations, and where needed the object itself, join rows to `joined`."""
+    return object_of(scope, members_of(scope, shape, rows, joined), joined)
+
+
+def object_of(scope: Scope, members: list[Member], joined: Joined) -> Expression:
+    """These members as one JSON object."""
+    if not scope.dialect.lateral:
+        return scope.dialect.json_object(members)
+    columns = _columns(members)
+    # All that it reads stands beside it: it has no rows of its own.
+    row = columns.correlate(*columns.get_final_froms()).lateral(scope.name())
+    joined.beside(row)
+    return scope.dialect.json_row(row)
+
+
+def members_of(scope: Scope, shape: PlanShape, rows: Rows, joined: Joined) -> list[Member]:
+    """The members of a row's object, in order."""
     members: list[Member] = [
         (column.name, scope.dialect.json_value(column, scope.column(rows, column))) for column in shape.columns
     ]
     members += [(embed.step.way.name, _embedded(scope, embed, rows, joined)) for embed in shape.embeds]
-    return scope.dialect.json_object(members)
+    return members
+
+
+def _columns(members: list[Member]) -> Query:
+    return cast(Query, sa.select(*[value.label(name) for name, value in members]))
 
 
 def _embedded(scope: Scope, embed: Embed, rows: Rows, joined: Joined) -> Expression:
@@ -44,7 +69,14 @@ def _embedded(scope: Scope, embed: Embed, rows: Rows, joined: Joined) -> Express
     if many or not _identifies(embed.step.way):
         return _nested(scope, embed, rows)
     there = scope.alias(embed.step.source.resource.table.sql)
-    joined.left(there, scope.join_on(embed.step, rows, there))
+    on = scope.join_on(embed.step, rows, there)
+    if scope.dialect.lateral:
+        inside = Joined(there)
+        found = _columns(members_of(scope, embed.shape, there, inside)).select_from(inside.origin).where(on)
+        row = found.correlate(rows).lateral(scope.name())
+        joined.left(row, sa.true())
+        return scope.dialect.json_row(row)
+    joined.left(there, on)
     value = json_of(scope, embed.shape, there, joined)
     present = there.c[embed.step.way.pairs[0][1].key]
     return sa.case((present.is_(None), sa.null()), else_=value)
@@ -66,15 +98,17 @@ def _nested(scope: Scope, embed: Embed, outer: Rows) -> Expression:
     inner = (
         sa.select(*needed(embed.shape, far)).select_from(origin).where(*where, *scope.rule(embed.step.source, far))
     )
-    inner = ordered(scope, inner, embed.order, far, origin)
+    inner, order = ordered(scope, inner, embed.order, far, origin)
     limit = embed.limit if embed.step.way.many else 1
     page = scope.alias(inner.limit(fixed(str(int(limit)))).correlate(outer).subquery())
     joined = Joined(page)
     item = json_of(scope, embed.shape, page, joined)
     if not embed.step.way.many:
         return scope.dialect.json_nested(sa.select(item).select_from(joined.origin).correlate(outer))
-    listed = sa.select(scope.dialect.json_list(item)).select_from(joined.origin)
-    return scope.dialect.json_nested(listed.correlate(outer))
+    listed, source = scope.dialect.json_list(item, joined.origin, order(page))
+    if source is None:
+        return listed
+    return scope.dialect.json_nested(sa.select(listed).select_from(source).correlate(outer))
 
 
 def needed(shape: PlanShape, rows: Rows) -> list[Any]:
@@ -85,14 +119,29 @@ def needed(shape: PlanShape, rows: Rows) -> list[Any]:
     return [rows.c[key] for key in keys] or [fixed("1").label("one")]
 
 
-def ordered(scope: Scope, query: Query, order: tuple[PlanOrder, ...], rows: Rows, origin: Any) -> Query:
-    """The query with its sort keys; keys of to-one relations add left joins."""
+def ordered(
+    scope: Scope, query: Query, order: tuple[PlanOrder, ...], rows: Rows, origin: Any
+) -> tuple[Query, Callable[[Rows], list[Expression]]]:
+    """The query with its sort keys, and how to sort by them again what is made of its rows.
+
+    Keys of to-one relations add left joins. Joins may lose an order where the database does not promise to keep it.
+    """
     keys, origin = order_keys(scope, order, rows, origin)
-    clauses = [
-        scope.dialect.order(expression, descending=key.descending, nullable=key.can_be_null)
+    query = query.select_from(origin).order_by(*sorted_by(scope, order, keys))
+    if not scope.dialect.lateral:
+        return query, lambda page: []
+    query = query.add_columns(*[key.label(f"k{i}") for i, key in enumerate(keys)])
+    return query, lambda page: sorted_by(scope, order, [page.c[f"k{i}"] for i in range(len(order))])
+
+
+def sorted_by(
+    scope: Scope, order: tuple[PlanOrder, ...], keys: Sequence[Expression], *, backward: bool = False
+) -> list[Expression]:
+    """Sort clauses of these keys."""
+    return [
+        scope.dialect.order(expression, descending=key.descending is not backward, nullable=key.can_be_null)
         for key, expression in zip(order, keys, strict=True)
     ]
-    return query.select_from(origin).order_by(*clauses)
 
 
 def order_keys(scope: Scope, order: tuple[PlanOrder, ...], rows: Rows, origin: Any) -> tuple[list[Expression], Any]:
@@ -107,5 +156,5 @@ def order_keys(scope: Scope, order: tuple[PlanOrder, ...], rows: Rows, origin: A
                 there = scope.alias(step.source.resource.table.sql)
                 origin = origin.outerjoin(there, scope.join_on(step, here, there))
                 joins[trail] = there
-        keys.append(scope.column(joins[trail], key.path.column))
+        keys.append(scope.dialect.sort_key(key.path.column, scope.column(joins[trail], key.path.column)))
     return keys, origin

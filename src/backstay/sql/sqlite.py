@@ -23,7 +23,7 @@ from ..query import values
 from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
-from .dialect import Expression, Member, Query, fixed
+from .dialect import Expression, Listed, Member, Query, fixed
 from .statement import Reader
 
 #: SQL functions that the engine registers on every connection, because SQLite has none.
@@ -100,6 +100,7 @@ class SqliteDialect:
     """See `dialect.Dialect`."""
 
     name = "sqlite"
+    lateral = False
 
     def __init__(self) -> None:
         self._core = SQLiteDialect(paramstyle="qmark")
@@ -167,10 +168,13 @@ class SqliteDialect:
         arguments = [part for name, value in members for part in (name_literal(name), value)]
         return sa.func.json_object(*arguments)
 
-    def json_list(self, item: Expression, where: Expression | None = None) -> Expression:
-        """Aggregate: the items as an array in the order of their rows, empty when there are none."""
-        listed = sa.func.json_group_array(item)
-        return listed if where is None else listed.filter(where)
+    def json_row(self, rows: sa.FromClause) -> Expression:
+        """SQLite has no lateral queries."""
+        raise AssertionError("objects are made of members")
+
+    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
+        """An aggregate of the rows, which keep the order of the query that they come from."""
+        return sa.func.json_group_array(item), origin
 
     def json_array(self, items: Sequence[Expression]) -> Expression:
         """An array of these values."""
@@ -188,6 +192,10 @@ class SqliteDialect:
         """The JSON value []."""
         return fixed("json('[]')")
 
+    def allowed(self, check: Expression) -> Expression:
+        """The writer rolls a refused row back."""
+        return sa.case((check, fixed("1")), else_=fixed("0"))
+
     def compare(self, column: Column, left: Expression, op: Op, value: sa.BindParameter[Any]) -> Expression:
         """A filter's comparison; lists arrive as one JSON parameter, so that the text does not grow."""
         simple = _COMPARISONS.get(op)
@@ -204,6 +212,10 @@ class SqliteDialect:
         if column.kind is Kind.JSON:
             return getattr(sa.func, JSON_CONTAINS)(left, value) == fixed("1")
         return sa.func.instr(left, value) > fixed("0")
+
+    def sort_key(self, column: Column, expression: Expression) -> Expression:
+        """Values as they are stored: text by its bytes."""
+        return expression
 
     def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
         """An aggregate of rows; without an expression, their number."""
@@ -238,6 +250,14 @@ class SqliteDialect:
         if column.kind is Kind.UUID and column.loose:
             return lambda value: None if value is None else str(value)
         return lambda value: None if value is None else convert(value)
+
+    def plain(self, value: Any) -> Any:
+        """As it is."""
+        return value
+
+    def typed(self, value: sa.BindParameter[Any], sql_type: Any) -> Expression:
+        """SQLite asks for no types."""
+        return value
 
     def slot_reader(self, column: Column, op: Op) -> Reader:
         """From a filter's text to the driver's value."""

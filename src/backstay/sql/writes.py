@@ -11,7 +11,7 @@ from ..schema.model import Table
 from ..schema.policy import Folded
 from .dialect import fixed
 from .scope import Scope
-from .shapes import Joined, json_of
+from .shapes import Joined, members_of
 from .statement import Output
 
 BuiltWrite = tuple[Any, tuple[Output, ...]]
@@ -61,7 +61,7 @@ def _returning(
     scope: Scope, statement: Any, facts: Table, shape: PlanShape, check: Folded, key: list[Any]
 ) -> BuiltWrite:
     table = facts.sql
-    data = json_of(scope, shape, table, Joined(table))
+    data = scope.dialect.json_object(members_of(scope, shape, table, Joined(table)))
     outputs: list[Any] = [scope.dialect.json_bytes(data).label("data")]
     names = [Output.DATA]
     if facts.version is not None:
@@ -70,7 +70,7 @@ def _returning(
     outputs.append(scope.dialect.json_array(_key_values(scope, facts, key)).label("key"))
     names.append(Output.KEY)
     if not isinstance(check, bool):
-        outputs.append(sa.case((check, fixed("1")), else_=fixed("0")).label("allowed"))
+        outputs.append(scope.dialect.allowed(check).label("allowed"))
         names.append(Output.ALLOWED)
     return statement.returning(*outputs), tuple(names)
 

@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import pytest
 from benchmarks import checks, data
+from benchmarks.database import SQLiteFile
 from benchmarks.process import ServerError
 from benchmarks.target import Target
 from benchmarks.workload import GAMES, PAGE_ROWS, Request, creates, rest_requests
@@ -83,7 +84,7 @@ def verify(tmp_path: Path, tops: dict[int, list[int]], monkeypatch: pytest.Monke
         requests = rest_requests()
         server = FakeServer(database, tops, spoil)
         monkeypatch.setattr(checks, "exchange", server.exchange)
-        target = Target("fake", "Fake", database, lambda port: [str(port)], requests)
+        target = Target("fake", "Fake", SQLiteFile(database), lambda port: [str(port)], requests)
         checks.verify(target, server, tops)  # type: ignore[arg-type]
 
     return run
@@ -132,7 +133,7 @@ def test_right_answers_pass(verify: Callable[[Spoil], None]) -> None:
         (at("C", lambda row: row | {"player_id": 9_999}), "case C: player"),
         (at("D", with_total), "case D: total"),
         (at("signed", lambda _signed: True), "without a valid token"),
-        (at("stored", lambda _rows: 0), "rows in the file"),
+        (at("stored", lambda _rows: 0), "rows stored"),
     ],
 )
 def test_wrong_answer_is_refused_and_named(verify: Callable[[Spoil], None], spoil: Spoil, named: str) -> None:

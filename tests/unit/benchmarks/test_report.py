@@ -1,5 +1,6 @@
 """Figures to tables: the right ratio of the right numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import report
@@ -56,3 +57,49 @@ def test_json_keeps_every_round() -> None:
     servers = report.as_json(MEASURED, SETTINGS)["servers"]
     assert isinstance(servers, dict)
     assert servers["backstay"]["cases"]["A"]["cpu_us"] == [30.0, 50.0, 40.0]
+
+
+ON_POSTGRES = replace(SETTINGS, postgres=True)
+
+
+def with_database(figures: Figures, *database_us: float) -> Figures:
+    """Return the figures with what PostgreSQL used beside the server."""
+    samples = [
+        replace(sample, database_us=used) for sample, used in zip(figures.samples["A"], database_us, strict=True)
+    ]
+    return replace(figures, samples={"A": samples})
+
+
+BESIDE = {
+    "backstay": with_database(MEASURED["backstay"], 22.0, 21.0, 90.0),
+    "bare": with_database(MEASURED["bare"], 40.0, 44.0, 50.0),
+}
+
+
+def test_postgres_has_a_table_of_its_own() -> None:
+    """What PostgreSQL used stands beside what the server used, and never without --postgres."""
+    tables = {title: rows for title, _, rows in report.sections(BESIDE, ["A"], postgres=True)}
+    name = "PostgreSQL CPU µs per request, min / median over rounds"
+    assert tables[name] == [["Backstay", "21 / 22"], ["bare", "40 / 44"]]
+    assert name not in {title for title, _, _ in report.sections(BESIDE, ["A"])}
+
+
+def test_postgres_markdown_shows_both_sides_and_the_ratio_of_the_server() -> None:
+    """A cell is "server + PostgreSQL"; moving work into the database is not hidden, nor counted as the server's."""
+    text = report.markdown(BESIDE, ON_POSTGRES)
+    assert "| Backstay | 30 + 21 | 2 | 10 |" in text
+    assert "| bare | 20 + 40 (0.7×) | 2 | 10 |" in text
+    assert "Server + PostgreSQL CPU µs per request" in text
+    assert "the server on one core, the load generator and PostgreSQL together on another" in text or (
+        "cores not pinned" in text
+    )
+
+
+def test_postgres_json_keeps_every_round_of_both_sides() -> None:
+    """Nothing measured is lost, and a SQLite run has no figure of a database server."""
+    servers = report.as_json(BESIDE, ON_POSTGRES)["servers"]
+    assert isinstance(servers, dict)
+    assert servers["bare"]["cases"]["A"]["database_cpu_us"] == [40.0, 44.0, 50.0]
+    servers = report.as_json(MEASURED, SETTINGS)["servers"]
+    assert isinstance(servers, dict)
+    assert "database_cpu_us" not in servers["bare"]["cases"]["A"]

@@ -1,0 +1,145 @@
+"""PostgreSQL as a Database: reads of many requests share connections, writes have one of their own.
+
+One libpq connection answers many statements with one system call each way, which costs less than any driver that
+runs one at a time; see docs/decisions/0010-libpq-pipelines.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from ..config import Config
+from ..context import Context
+from ..errors import OperatorError, Problem
+from ..sql.statement import Output, Statement
+from .database import Gauges, Row
+from .postgres_job import Job
+from .postgres_pool import Pool
+
+#: A read that took so long has a lane of its own from then on, until it is quick there.
+SLOW_S = 0.05
+QUICK_S = 0.005
+SLOW_SHAPES_MAX = 1_024
+CONNECT_TIMEOUT_S = 5
+
+
+def conninfo_of(url: str, config: Config) -> str:
+    """A `postgresql://` URL as libpq takes it, with our settings for the session.
+
+    Raises:
+        OperatorError: psycopg is not installed, or the URL is malformed.
+    """
+    try:
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
+    except ImportError:
+        raise OperatorError("PostgreSQL needs its driver: pip install 'backstay[postgres]'") from None
+    try:
+        found: dict[str, Any] = dict(conninfo_to_dict("postgresql://" + url.partition("://")[2]))
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise OperatorError(f"The database URL is malformed ({said}): write postgresql://user@host/name.") from None
+    settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "backstay"} | found
+    settings["client_encoding"] = "utf8"
+    if config.pool_mode == "session":
+        timeout_ms = int(config.request_timeout_s * 1000)
+        ours = f"-c statement_timeout={timeout_ms} -c timezone=UTC -c jit=off"
+        settings["options"] = f"{found.get('options', '')} {ours}".strip()
+    return make_conninfo(**settings)
+
+
+def connect(conninfo: str) -> Any:
+    """A connected `psycopg.pq.PGconn`; it blocks.
+
+    Raises:
+        ConnectionError: the server refused or did not answer.
+    """
+    from psycopg import pq
+
+    connection = pq.PGconn.connect(conninfo.encode())
+    if connection.status != pq.ConnStatus.OK:
+        said = " ".join(connection.get_error_message().split())
+        connection.finish()
+        raise ConnectionError(said)
+    return connection
+
+
+class PostgresDatabase:
+    """See `database.Database`.
+
+    Raises:
+        OperatorError: the server cannot be reached now.
+    """
+
+    def __init__(self, config: Config, *, read_only: bool = False) -> None:
+        self._config = config
+        self._read_only = read_only
+        conninfo = conninfo_of(config.database_url, config)
+        try:
+            first = connect(conninfo)
+        except ConnectionError as error:
+            raise OperatorError(f"Cannot reach PostgreSQL ({error}): check the database URL.") from None
+        self._primary = Pool(
+            lambda: connect(conninfo),
+            first,
+            size_max=config.pool_size,
+            waiting_max=config.write_queue_max,
+            ran=self._ran,
+            prepare=config.pool_mode == "session",
+        )
+        self._slow: dict[Statement, bool] = {}
+        self._spilled = 0
+
+    def read(
+        self, statement: Statement, parameters: Sequence[Any], context: Context
+    ) -> list[Row] | Awaitable[list[Row]]:
+        """The statement's rows, awaitable."""
+        context.statements += 1
+        future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+        job = Job(statement, parameters, context, future)
+        if self._slow and statement in self._slow:
+            self._spilled += 1
+            self._primary.alone(job)
+        else:
+            self._primary.read(job)
+        return future
+
+    async def write(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Row | None:
+        """Run a write in a transaction of its own; it returns after the commit."""
+        if self._read_only:
+            raise Problem("READ_ONLY", "This database is served read-only.")
+        context.statements += 1
+        future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+        self._primary.alone(Job(statement, parameters, context, future, write=True))
+        rows = await future
+        return rows[0] if rows else None
+
+    def _ran(self, job: Job, seconds: float) -> None:
+        """Learn which shapes are slow; one of them would hold up what stands behind it on a pipe."""
+        if seconds > SLOW_S and not job.write:
+            if len(self._slow) >= SLOW_SHAPES_MAX:
+                self._slow.pop(next(iter(self._slow)))
+            self._slow[job.statement] = True
+        elif seconds < QUICK_S and self._slow:
+            self._slow.pop(job.statement, None)
+
+    async def ping(self) -> None:
+        """Raise when the server does not answer."""
+        context = Context("", deadline=time.monotonic() + CONNECT_TIMEOUT_S)
+        future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+        self._primary.read(Job(_PING, (), context, future))
+        await future
+
+    def gauges(self) -> Gauges:
+        """How busy it is."""
+        pool = self._primary
+        return Gauges(pool.waiting, self._spilled, pool.running, pool.connections)
+
+    async def close(self) -> None:
+        """Finish what runs and let go of the connections."""
+        await self._primary.close()
+
+
+_PING = Statement("SELECT 1", "database", "ping", (Output.COUNT,), (), (), None)

@@ -1,0 +1,90 @@
+"""One statement on its way through a PostgreSQL connection, and its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ..context import Context
+from ..errors import Problem
+from ..sql.statement import Output, Statement
+from .database import Row
+
+#: Outputs that are numbers to whoever reads the row; the others stay the bytes that PostgreSQL sent.
+_WHOLE = frozenset({Output.TOTAL, Output.VERSION, Output.COUNT, Output.ALLOWED})
+
+
+class Job:
+    """A statement, its parameters in text form, and the future of its rows.
+
+    Attributes:
+        write: it is done when its transaction is, not when its rows arrive.
+        sent: when it was last given to a connection.
+        tries: how often it was.
+        ended: somebody wants it stopped: its deadline passed or its client went away.
+    """
+
+    __slots__ = ("context", "ended", "future", "parameters", "rows", "sent", "statement", "tries", "write")
+
+    def __init__(
+        self,
+        statement: Statement,
+        parameters: Sequence[Any],
+        context: Context,
+        future: asyncio.Future[list[Row]],
+        *,
+        write: bool = False,
+    ) -> None:
+        self.statement = statement
+        self.parameters = parameters
+        self.context = context
+        self.future = future
+        self.write = write
+        self.rows: list[Row] = []
+        self.sent = 0.0
+        self.tries = 0
+        self.ended = False
+
+    def take(self, result: Any) -> None:
+        """Read the rows of a result."""
+        outputs = self.statement.outputs
+        value = result.get_value
+        columns = range(len(outputs))
+        self.rows = [
+            tuple([_read(value(row, column), outputs[column]) for column in columns]) for row in range(result.ntuples)
+        ]
+
+    def finish(self) -> None:
+        """Give the rows to whoever waits."""
+        spent = time.perf_counter() - self.sent
+        self.context.database_s += spent
+        tally = self.statement.tally
+        tally.count += 1
+        tally.seconds += spent
+        if not self.future.done():
+            self.future.set_result(self.rows)
+
+    def fail(self, error: BaseException) -> None:
+        """Give an error to whoever waits."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def late(self, now: float) -> bool:
+        """Whether its request's deadline has passed; `now` is of `time.monotonic`."""
+        return now > self.context.deadline
+
+
+def _read(value: bytes | None, output: Output) -> Any:
+    return int(value) if value is not None and output in _WHOLE else value
+
+
+def unavailable(detail: str = "The database does not answer now.") -> Problem:
+    """What a caller is told while the database is away."""
+    return Problem("UNAVAILABLE", detail, headers=(("retry-after", "1"),))
+
+
+def timed_out() -> Problem:
+    """What a caller is told of a statement that took too long."""
+    return Problem("QUERY_TIMEOUT", headers=(("retry-after", "5"),))
