@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import Problem, ValidationError, invalid
@@ -43,6 +43,8 @@ _UNFIT: Mapping[str, str] = {
     "22032": "a JSON value is malformed.",
     "428C9": "a generated column cannot be set.",
 }
+#: `unnamed portal parameter $2 = '...'`, in whatever language the server speaks.
+_PARAMETER = re.compile(r"[^\"\n]*\$(\d{1,5})(?: = |$)", re.MULTILINE)
 _DETAIL_COLUMNS = re.compile(r"\((?P<columns>.*?)\)=\(")
 
 
@@ -63,11 +65,20 @@ def state_of(result: Any) -> str:
     return _field(result, "SQLSTATE")
 
 
-def translated(result: Any) -> Exception:
-    """A failed result as one of our errors."""
+def translated(result: Any, labels: Sequence[str] = ()) -> Exception:
+    """A failed result as one of our errors.
+
+    Args:
+        labels: what each of the statement's parameters is to the caller.
+    """
     state, message = state_of(result), _field(result, "MESSAGE_PRIMARY")
     if REFUSED in message:
         return RefusedError()
+    parameter = _PARAMETER.match(_field(result, "CONTEXT"))
+    if parameter is not None and 0 < int(parameter[1]) <= len(labels):
+        # It could not even be read as a value of its type: that is the caller's, whatever the type calls it.
+        said = _UNFIT.get(state, "is not a value of this field's type.")
+        return invalid(labels[int(parameter[1]) - 1] or "body", "invalid_value", said)
     kind = _KINDS.get(state)
     if kind is not None:
         named = _DETAIL_COLUMNS.search(_field(result, "MESSAGE_DETAIL"))

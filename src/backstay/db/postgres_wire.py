@@ -203,7 +203,7 @@ class Wire:
         elif (state in AGAIN or (state == CANCELED and not job.ended and not job.write)) and job.tries < TRIES_MAX:
             self._retry([job])
         else:
-            job.fail(translated(result))
+            job.fail(translated(result, job.statement.labels))
 
     def _committed_not(self, result: Any) -> None:
         error = translated(result)

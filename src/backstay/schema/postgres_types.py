@@ -104,8 +104,10 @@ class Types:
 
 
 def _kind(row: Row) -> Kind:
-    if row["kind"] in ("r", "m"):
+    if row["kind"] == "r":
         return Kind.RANGE
+    if row["kind"] == "m":
+        return Kind.OTHER
     if row["name"] in _TEXTS:
         return Kind.TEXT
     return Kind.OTHER if row["ordered"] else Kind.OPAQUE
