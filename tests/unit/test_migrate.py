@@ -53,7 +53,7 @@ class Team(Base):
     name: Mapped[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = mapped_column(unique=True)
     size: Mapped[Annotated[int, Field(ge=0)]]
     open: Mapped[bool] = mapped_column(server_default=sa.false())
-    at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    at: Mapped[datetime] = mapped_column(sa.DateTime(), server_default=sa.func.now())
     day: Mapped[date | None]
     clock: Mapped[time | None]
     price: Mapped[Decimal | None]

@@ -10,13 +10,14 @@ from typing import Any, cast, get_args
 
 import apsw
 from sqlalchemy import Engine, create_engine, exc, pool, types
-from sqlalchemy.dialects import registry
+from sqlalchemy.dialects import registry, sqlite
 from sqlalchemy.dialects.sqlite import base
 from sqlalchemy.engine import URL, make_url
 
 from backstay.db import apsw_dbapi
 from backstay.db.apsw_dbapi import BeginMode, OpenMode
 from backstay.db.apsw_types import ApswDateTime, ApswNumeric, ApswTime, refuse_wide
+from backstay.schema.sqlite_types import JSON_TYPE
 
 OnConnect = Callable[[apsw.Connection], object]
 NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
@@ -43,6 +44,10 @@ class ApswTypeCompiler(base.SQLiteTypeCompiler):
         """DECIMAL(p, s)."""
         _refuse_declared(type_, kw)
         return super().visit_DECIMAL(type_, **kw)
+
+    def visit_JSON(self, type_: Any, **kw: Any) -> Any:  # noqa: N802 - SQLAlchemy's name
+        """A name with TEXT in it: a column declared JSON would turn a bare number beyond 64 bits into a REAL."""
+        return JSON_TYPE
 
 
 def _refuse_declared(type_: Any, kw: Mapping[str, Any]) -> None:
@@ -83,6 +88,8 @@ class ApswDialect(base.SQLiteDialect):
         base.DATETIME: base.DATETIME,
         base.TIME: base.TIME,
     }
+
+    ischema_names = {**base.SQLiteDialect.ischema_names, JSON_TYPE: sqlite.JSON}
 
     @classmethod
     def import_dbapi(cls) -> Any:

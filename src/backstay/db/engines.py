@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from ..config import Config
 from ..errors import OperatorError, Problem
 from . import apsw_async, apsw_dialect
+from .postgres_types import use_backstay_types
 
 Backend = Literal["sqlite", "postgresql"]
 #: Gets the driver's own connection, an `apsw.Connection` or a psycopg one, before anything uses it.
@@ -140,6 +141,7 @@ def _prepare(
     failure: Callable[[URL, Exception], Exception],
 ) -> None:
     """Give each new connection its settings, and a server that cannot be reached its words."""
+    use_backstay_types(engine.dialect)
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, record: Any, args: Any, parameters: Any) -> Any:  # pyright: ignore[reportUnusedFunction]

@@ -17,6 +17,7 @@ from ..errors import OperatorError, Problem
 from ..sql.statement import Output, Statement
 from .database import Gauges, Row
 from .postgres_job import Job
+from .postgres_opener import Opener
 from .postgres_pool import Pool
 
 #: A read that took so long has a lane of its own from then on, until it is quick there.
@@ -81,14 +82,8 @@ class PostgresDatabase:
             first = connect(conninfo)
         except ConnectionError as error:
             raise OperatorError(f"Cannot reach PostgreSQL ({error}): check the database URL.") from None
-        self._primary = Pool(
-            lambda: connect(conninfo),
-            first,
-            size_max=config.pool_size,
-            waiting_max=config.write_queue_max,
-            ran=self._ran,
-            prepare=config.pool_mode == "session",
-        )
+        opener = Opener(lambda: connect(conninfo), first, prepare=config.pool_mode == "session")
+        self._primary = Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
         self._slow: dict[Statement, bool] = {}
         self._spilled = 0
 
@@ -135,7 +130,7 @@ class PostgresDatabase:
     def gauges(self) -> Gauges:
         """How busy it is."""
         pool = self._primary
-        return Gauges(pool.waiting, self._spilled, pool.running, pool.connections)
+        return Gauges(pool.waiting, self._spilled, pool.running, len(pool.wires))
 
     async def close(self) -> None:
         """Finish what runs and let go of the connections."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import re
 import sys
@@ -19,12 +20,13 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.functions import FunctionElement, now
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from uuid_utils.compat import uuid7
 
 from .constraints import check_of, constraints_of, metadata_of, pydantic_metadata
-from .kinds import ISO_LAYOUT
+from .indexes import index_tables_of
+from .kinds import ISO_LAYOUT, plain
 from .types import Array
 
 NAMING = {
@@ -91,6 +93,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+#: In the `info` of a CHECK: the values of an enum that it admits.
+ENUM = "backstay_enum"
 _VOWELS = "aeiou"
 
 
@@ -115,6 +119,7 @@ class ModelBase:
         str: sa.Text(),
         bool: sa.Boolean(create_constraint=False),
         datetime: UtcDateTime(),
+        enum.Enum: sa.Enum(enum.Enum, native_enum=False),
         date: sa.Date(),
         time: sa.Time(),
         Decimal: sa.Numeric(15, 4),
@@ -150,7 +155,9 @@ class ModelBase:
         table: Any = cls.__dict__.get("__table__")
         if table is not None:
             _add_checks(cls, table)
-            _add_foreign_key_indexes(table)
+            _mend_clocks(table)
+        elif isinstance(cls.__dict__.get("metadata"), sa.MetaData):
+            index_tables_of(cls.__dict__["metadata"])
 
 
 class UuidKey:
@@ -200,16 +207,19 @@ def _add_checks(model: type[Any], table: sa.Table) -> None:
             continue
         for constraint in constraints_of(pydantic_metadata(metadata_of(annotation))):
             check = check_of(column, constraint)
-            table.append_constraint(sa.CheckConstraint(check, name=f"{column.name}_{constraint.kind}"))
-
-
-def _add_foreign_key_indexes(table: sa.Table) -> None:
-    """An index for every foreign key that no other index begins with."""
-    led = {index.columns[0].name for index in table.indexes if len(index.columns)}
-    led |= {c.columns[0].name for c in table.constraints if isinstance(c, sa.UniqueConstraint) and len(c.columns)}
-    led |= {column.name for column in table.columns if column.unique or column.index}
-    if len(table.primary_key.columns):
-        led.add(next(iter(table.primary_key.columns)).name)
+            if check is not None:
+                table.append_constraint(sa.CheckConstraint(check, name=f"{column.name}_{constraint.kind}"))
     for column in table.columns:
-        if column.foreign_keys and column.name not in led:
-            sa.Index(None, column)
+        kind = plain(column.type)
+        if isinstance(kind, sa.Enum) and not kind.native_enum and not kind.create_constraint:
+            allowed = [sa.literal(value, sa.Text(), literal_execute=True) for value in kind.enums]
+            check = sa.type_coerce(column, sa.Text()).in_(allowed)
+            table.append_constraint(sa.CheckConstraint(check, name=f"{column.name}_enum", info={ENUM: kind.enums}))
+
+
+def _mend_clocks(table: sa.Table) -> None:
+    """`func.now()` on SQLite is not the text that `UtcDateTime` stores."""
+    for column in table.columns:
+        if isinstance(column.type, UtcDateTime) and isinstance(getattr(column.server_default, "arg", None), now):
+            column.server_default = None
+            sa.DefaultClause(current_instant())._set_parent(column)  # pyright: ignore[reportPrivateUsage]

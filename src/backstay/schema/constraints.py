@@ -10,6 +10,9 @@ import sqlalchemy as sa
 from pydantic import StringConstraints
 from pydantic.fields import FieldInfo
 
+from .kinds import kind_of
+from .model import Kind
+
 _BOUNDS = ("ge", "gt", "le", "lt")
 _LENGTHS = ("min_length", "max_length")
 
@@ -64,8 +67,10 @@ def constraints_of(metadata: Iterable[Any]) -> Iterator[Constraint]:
                     yield Constraint(name, value)
 
 
-def check_of(column: sa.ColumnElement[Any], constraint: Constraint) -> sa.ColumnElement[bool]:
-    """The CHECK expression of one constraint."""
+def check_of(column: sa.Column[Any], constraint: Constraint) -> sa.ColumnElement[bool] | None:
+    """The CHECK expression of one constraint; None for the length of what has none in a database, such as JSON."""
+    if constraint.kind in _LENGTHS and kind_of(column.type) not in (Kind.TEXT, Kind.BYTES):
+        return None
     value = sa.literal(constraint.value, literal_execute=True)
     match constraint.kind:
         case "ge":

@@ -25,7 +25,9 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\d([ T])\d\d:\d\d:\d\d(?:\.(\d{3}|\d{6}))?(Z|\+00:00)?\Z", re.ASCII)
 _TIME = re.compile(r"\d\d:\d\d:\d\d\.\d{6}\Z", re.ASCII)
 
-_KNOWN: Mapping[str, Any] = ischema_names
+#: The type of our JSON columns, which keeps every text as it is.
+JSON_TYPE = "JSON_TEXT"
+_KNOWN: Mapping[str, Any] = {**ischema_names, JSON_TYPE: sa.JSON}
 #: How many sizes a type takes; those of the others mean nothing.
 _SIZES: Mapping[Any, int] = {sa.NUMERIC: 2, sa.DECIMAL: 2, sa.CHAR: 1, sa.NCHAR: 1, sa.VARCHAR: 1, sa.NVARCHAR: 1}
 
