@@ -52,6 +52,7 @@ _BUILT_IN: Mapping[str, Callable[[int], TypeEngine[Any]]] = {
     "timestamptz": lambda modifier: sa.DateTime(timezone=True),
     "json": lambda modifier: sa.JSON(),
     "jsonb": lambda modifier: NamedType("jsonb", Kind.JSON),
+    "bit": lambda modifier: NamedType(f"bit({max(modifier, 1)})", Kind.OTHER),
 }
 
 #: Documents for a full-text search: of no use to a caller, and usually made by a trigger.

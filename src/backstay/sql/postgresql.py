@@ -51,7 +51,21 @@ def _row_object(element: _RowObject, compiler: SQLCompiler, **kw: Any) -> str:
     kw["within_columns_clause"] = False
     quote = compiler.preparer.quote_identifier
     columns = [f"{compiler.process(value, **kw)} AS {quote(name)}" for name, value in element.members]
-    return f"(SELECT row_to_json(j) FROM (SELECT {', '.join(columns)}) AS j)"  # noqa: S608 - expressions of ours
+    return f"(SELECT row_to_json(j.*) FROM (SELECT {', '.join(columns)}) AS j)"  # noqa: S608 - expressions of ours
+
+
+class _WholeRow(sa.ColumnElement[Any]):
+    """`t1.*`: the bare name would be a column of that name, if there is one."""
+
+    inherit_cache = False
+
+    def __init__(self, row: Expression) -> None:
+        self.row = row
+
+
+@compiles(_WholeRow)
+def _whole_row(element: _WholeRow, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{compiler.process(element.row, **kw)}.*"
 
 
 class _Compiler(PGCompiler):
@@ -90,7 +104,7 @@ class PostgresDialect:
 
     def json_row(self, rows: sa.FromClause) -> Expression:
         """A row of a lateral query as an object; null where a left join found none."""
-        return sa.func.row_to_json(cast(Any, rows).table_valued())
+        return sa.func.row_to_json(_WholeRow(cast(Any, rows).table_valued()))
 
     def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
         """An array that stands by itself. Its rows are sorted again: a join may have changed their order."""
@@ -266,7 +280,6 @@ _SHOWN: Mapping[Kind, Callable[[Column, Expression], Expression]] = {
     Kind.TIME: _time_shown,
     Kind.BYTES: _bytes_shown,
     Kind.ARRAY: _array_shown,
-    Kind.RANGE: text_shown,
     Kind.OTHER: text_shown,
     Kind.OPAQUE: text_shown,
 }

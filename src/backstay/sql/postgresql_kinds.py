@@ -14,12 +14,10 @@ from ..schema.model import Column, Kind
 from .dialect import Expression
 
 Shown = Callable[[Column, Expression], Expression]
-#: Kinds that `row_to_json` writes in an array as the API does.
+#: Kinds that PostgreSQL writes in an array as the API does.
 _AS_THEY_ARE = frozenset(
-    {Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.TEXT, Kind.UUID, Kind.DATE, Kind.ENUM, Kind.JSON}
+    {Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.TEXT, Kind.UUID, Kind.DATE, Kind.ENUM, Kind.JSON, Kind.RANGE}
 )
-#: Kinds whose JSON is their text.
-_AS_TEXT = frozenset({Kind.NUMERIC, Kind.RANGE, Kind.OTHER, Kind.OPAQUE})
 
 
 class _Items(sa.ColumnElement[Any]):
@@ -62,8 +60,10 @@ def array_shown(column: Column, expression: Expression, shown: Shown | None) -> 
     item = item_of(column)
     if item.kind in _AS_THEY_ARE:
         return expression
-    if item.kind in _AS_TEXT or shown is None:
+    if item.kind in (Kind.NUMERIC, Kind.OPAQUE) or (item.kind is Kind.OTHER and _foreign(item)):
         return sa.cast(expression, sa.ARRAY(sa.Text()))
+    if item.kind is Kind.OTHER or shown is None:
+        return expression
     value = cast(Expression, sa.literal_column("v", item.sql.type))
     return _Items(expression, shown(item, value))
 
@@ -75,8 +75,16 @@ def item_of(column: Column) -> Column:
 
 
 def text_shown(column: Column, expression: Expression) -> Expression:
-    """A value as the database writes it."""
-    return sa.cast(expression, sa.Text())
+    """A value as the database writes it; `row_to_json` has another form for rows and for types of extensions.
+
+    A cast is no rule for all: it would add a netmask to every address.
+    """
+    return sa.cast(expression, sa.Text()) if column.kind is Kind.OPAQUE or _foreign(column) else expression
+
+
+def _foreign(column: Column) -> bool:
+    """Whether the type is of an extension or of the database's owner, and may come with a cast to JSON."""
+    return "." in str(getattr(column.sql.type, "name", ""))
 
 
 def covers(left: Expression, value: sa.BindParameter[Any]) -> Expression:
