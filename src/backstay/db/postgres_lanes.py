@@ -44,7 +44,7 @@ class Lanes:
             Problem: `UNAVAILABLE` when too many wait.
         """
         if self._idle:
-            self._idle.pop().submit([job])
+            _send(self._idle.pop(), job)
         elif len(self.queue) >= self._waiting_max:
             raise Problem("UNAVAILABLE", "Too many requests wait for the database.", headers=(("retry-after", "1"),))
         else:
@@ -82,7 +82,7 @@ class Lanes:
         while self.queue:
             job = self.queue.popleft()
             if not job.future.done():
-                wire.submit([job])
+                _send(wire, job)
                 return
         if wire.open and wire not in self._idle:
             self._idle.append(wire)
@@ -93,3 +93,9 @@ class Lanes:
             self._idle.remove(wire)
         if self.queue:
             self._open()
+
+
+def _send(wire: Wire, job: Job) -> None:
+    wire.submit([job])
+    if job.then is not None and wire.open:
+        wire.submit([job.then])

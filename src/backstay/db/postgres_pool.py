@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from ..errors import Problem
-from .postgres_job import Job, timed_out
+from .postgres_job import Job, timed_out, unavailable
 from .postgres_lanes import Lanes
 from .postgres_opener import Opener
 from .postgres_pipes import Pipes
@@ -101,6 +101,15 @@ class Pool:
                 wire.end_late(clock)
         if not self._closed and (self._pipes.busy or self._lanes.busy):
             self._watch()
+
+    def give_up(self) -> None:
+        """Refuse everything in flight: the server does not answer."""
+        for wire in self.wires:
+            for job in wire.waiting():
+                job.fail(unavailable())
+            wire.lose()
+        self._pipes.fail()
+        self._lanes.fail()
 
     async def close(self) -> None:
         """Close every connection once nothing runs, or after a moment."""
