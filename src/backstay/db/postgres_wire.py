@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .postgres_errors import AGAIN, CANCELED, STALE, state_of, translated
+from .postgres_errors import AGAIN, CANCELED, stale, state_of, translated
 from .postgres_job import Job, timed_out, unavailable
 
 PREPARED_MAX = 256
@@ -203,13 +203,13 @@ class Wire:
     def _refused(self, job: Job, result: Any) -> None:
         """An error: one that another try may not meet again, or the caller's."""
         state = state_of(result)
-        if state in STALE:
+        if stale(result):
             self._prepared.pop(job.statement.text, None)
             self._retry([job])
         elif (state in AGAIN or (state == CANCELED and not job.ended and not job.write)) and job.tries < TRIES_MAX:
             self._retry([job])
         else:
-            job.fail(translated(result))
+            job.fail(translated(result, job.statement.labels, write=job.write))
 
     def _committed_not(self, result: Any) -> None:
         error = translated(result)
