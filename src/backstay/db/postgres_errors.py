@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import Problem, ValidationError, invalid
@@ -20,6 +20,7 @@ GONE = "26000"
 STOPPED = frozenset({"57P01", "57P02"})
 #: The server takes no writes any more: it is a replica now.
 READ_ONLY = "25006"
+_UNSUPPORTED = "0A000"
 
 _KINDS: Mapping[str, Violation] = {
     "23505": Violation.UNIQUE,
@@ -28,7 +29,6 @@ _KINDS: Mapping[str, Violation] = {
     "23502": Violation.NOT_NULL,
     "23P01": Violation.UNIQUE,
     "23001": Violation.FOREIGN_KEY,
-    "P0001": Violation.CHECK,  # RAISE in a trigger
 }
 #: Values that a type or a column cannot hold, which no contract of ours foresaw.
 _UNFIT: Mapping[str, str] = {
@@ -50,6 +50,12 @@ _UNFIT: Mapping[str, str] = {
     "54000": "a value is too large for its column or its index.",
     "54001": "a value is nested too deeply.",
 }
+#: `unnamed portal parameter $2 = '...'`, in whatever language the server speaks.
+_PARAMETER = re.compile(r"[^\"\n]*\$(\d{1,5})(?: = |$)", re.MULTILINE)
+#: The role may not, or a row's security policy does not let it.
+_PRIVILEGE = "42501"
+#: What a trigger raises, and a view that does not show the row that was written through it.
+_RAISED = frozenset({"P0001", "44000"})
 _DETAIL_COLUMNS = re.compile(r"\((?P<columns>.*?)\)=\(")
 
 
@@ -70,25 +76,39 @@ def state_of(result: Any) -> str:
     return _field(result, "SQLSTATE")
 
 
-def is_stale(result: Any) -> bool:
-    """Whether a prepared statement is gone, or its result type changed: it has to be prepared again."""
+def stale(result: Any) -> bool:
+    """Whether a prepared statement is gone, or its result type changed: it is prepared again."""
     state = state_of(result)
-    return state == GONE or (state == "0A000" and _field(result, "SOURCE_FUNCTION") == "RevalidateCachedQuery")
+    return state == GONE or (state == _UNSUPPORTED and _field(result, "SOURCE_FUNCTION") == "RevalidateCachedQuery")
 
 
-def translated(result: Any) -> Exception:
-    """A failed result as one of our errors."""
+def translated(result: Any, labels: Sequence[str] = (), *, write: bool = False) -> Exception:
+    """A failed result as one of our errors.
+
+    Args:
+        labels: what each of the statement's parameters is to the caller.
+        write: it came of a write, whose values and triggers are not ours to know.
+    """
     state, message = state_of(result), _field(result, "MESSAGE_PRIMARY")
     if REFUSED in message:
         return RefusedError()
+    parameter = _PARAMETER.match(_field(result, "CONTEXT"))
+    if parameter is not None and 0 < int(parameter[1]) <= len(labels):
+        # It could not even be read as a value of its type: that is the caller's, whatever the type calls it.
+        said = _UNFIT.get(state, "is not a value of this field's type.")
+        return invalid(labels[int(parameter[1]) - 1] or "body", "invalid_value", said)
     kind = _KINDS.get(state)
     if kind is not None:
         named = _DETAIL_COLUMNS.search(_field(result, "MESSAGE_DETAIL"))
         column = _field(result, "COLUMN_NAME")
         columns = [column] if column else [n.strip(' "') for n in named["columns"].split(",")] if named else []
         return ConstraintViolationError(kind, columns, _field(result, "CONSTRAINT_NAME"))
-    if state in _UNFIT:
+    if state in _UNFIT or (write and state[:2] == "22"):
         return _unfit(state, message)
+    if write and state == _PRIVILEGE:
+        return RefusedError()
+    if write and state in _RAISED:
+        return ConstraintViolationError(Violation.CHECK, (), _field(result, "CONSTRAINT_NAME"))
     if state == CANCELED:
         return timed_out()
     if state[:2] in ("08", "53", "57") or state in (READ_ONLY, "55P03") or state in AGAIN:
@@ -100,7 +120,7 @@ def _unfit(state: str, message: str) -> Problem:
     if state == "22003" and "bigint out of range" in message:
         hint = "Sum fewer rows, or the average of them."
         return Problem("RESULT_TOO_LARGE", "A sum is larger than a 64-bit integer.", hint=hint)
-    found: ValidationError = invalid("body", "invalid_value", _UNFIT[state])
+    found: ValidationError = invalid("body", "invalid_value", _UNFIT.get(state, _UNFIT["22023"]))
     return found
 
 

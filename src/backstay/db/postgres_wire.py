@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .postgres_cancel import Stops
-from .postgres_errors import AGAIN, CANCELED, GONE, READ_ONLY, STOPPED, is_stale, state_of, translated
+from .postgres_errors import AGAIN, CANCELED, GONE, READ_ONLY, STOPPED, stale, state_of, translated
 from .postgres_job import Job, in_doubt, timed_out, unavailable
 from .postgres_prepared import Prepared
 
@@ -262,7 +262,7 @@ class Wire:
     def _refused(self, job: Job, result: Any) -> None:
         """An error, which undid the job: one that another try may not meet again, or the caller's."""
         state = state_of(result)
-        if is_stale(result) and self._prepared is not None:
+        if stale(result) and self._prepared is not None:
             self._prepared.forget(job.statement.text, job.name, exists=state != GONE)
             job.apart = True
             self._retry([job])
@@ -274,7 +274,7 @@ class Wire:
             self._retry([job])
         else:
             self._retired = self._retired or state == READ_ONLY
-            job.fail(translated(result))
+            job.fail(translated(result, job.statement.labels, write=job.write))
 
     def _committed_not(self, result: Any) -> None:
         jobs, self._committing = self._committing, []
@@ -285,7 +285,7 @@ class Wire:
             elif state in STOPPED:
                 job.fail(in_doubt())
             else:
-                job.fail(translated(result))
+                job.fail(translated(result, write=True))
 
     def _retry(self, jobs: list[Job], *, delay_s: float = 0.0) -> None:
         now = time.monotonic()
