@@ -3,23 +3,17 @@
 import asyncio
 import itertools
 import json
-import os
-import secrets
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backstay.db.engines import create_sync_engine
 from backstay.testing.postgres import PostgresServer
 from support.asgi import bearer
-from support.ledger import Base
-from support.postgres import rows
+from support.postgres import fill_ledger, own_server, rows
 from support.server import LEDGER, Server, Wire, run
 
 CLIENTS = 64
@@ -33,12 +27,8 @@ RECOVERY_S_MAX = 10.0
 @pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
     """A server that may be stopped, durable as in production."""
-    folder = Path(tempfile.gettempdir()) / f"backstay-pg-{os.getpid()}-{secrets.token_hex(3)}"
-    with PostgresServer(folder, durable=True, settings={"shared_buffers": "64MB"}) as server:
-        engine = create_sync_engine(server.url(), write=True)
-        Base.metadata.create_all(engine)
-        engine.dispose()
-        rows(server.url(), "INSERT INTO accounts (id, name) VALUES (1, 'a')")
+    with own_server(durable=True) as server:
+        fill_ledger(server.url())
         yield server
 
 
