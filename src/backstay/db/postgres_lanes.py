@@ -70,8 +70,9 @@ class Lanes:
 
     @property
     def room(self) -> int:
-        """So many reads could run at once."""
-        return self._reads_max - len(self._reading) - len(self._reads)
+        """So many reads more could run now."""
+        free = len(self._idle) + self._size_max - len(self.wires) - len(self._opening) - self.waiting
+        return min(free, self._reads_max - len(self._reading) - len(self._reads))
 
     @property
     def busy(self) -> bool:

@@ -272,7 +272,9 @@ class Wire:
     def _retry(self, jobs: list[Job], *, delay_s: float = 0.0) -> None:
         now = time.monotonic()
         for job in jobs:
-            if job.late(now + delay_s) or (job.tries >= TRIES_MAX and not delay_s):
+            if job.late(now + delay_s):
+                job.fail(timed_out())
+            elif job.tries >= TRIES_MAX and not delay_s:
                 job.fail(unavailable())
         wanted = [job for job in jobs if not job.future.done()]
         if wanted:
