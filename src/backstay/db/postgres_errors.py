@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import Problem, ValidationError, invalid
+from ..errors import ValidationError, invalid
 from ..sql.postgresql import REFUSED
-from .database import ConstraintViolationError, RefusedError, Violation
+from .database import ConstraintViolationError, RefusedError, Violation, sum_too_large
 from .postgres_job import timed_out, unavailable
 
 #: Serialization failure and deadlock: the transaction is undone and may be run again.
@@ -16,6 +16,7 @@ AGAIN = frozenset({"40001", "40P01"})
 CANCELED = "57014"
 #: A prepared statement that is gone, or whose result type changed: it is prepared again.
 STALE = frozenset({"26000", "0A000"})
+_TOO_LARGE = "22003"
 
 _KINDS: Mapping[str, Violation] = {
     "23505": Violation.UNIQUE,
@@ -63,8 +64,12 @@ def state_of(result: Any) -> str:
     return _field(result, "SQLSTATE")
 
 
-def translated(result: Any) -> Exception:
-    """A failed result as one of our errors."""
+def translated(result: Any, *, write: bool = False) -> Exception:
+    """A failed result as one of our errors.
+
+    Args:
+        write: values of the caller's were to be stored; a read makes numbers only by adding them.
+    """
     state, message = state_of(result), _field(result, "MESSAGE_PRIMARY")
     if REFUSED in message:
         return RefusedError()
@@ -74,21 +79,16 @@ def translated(result: Any) -> Exception:
         column = _field(result, "COLUMN_NAME")
         columns = [column] if column else [n.strip(' "') for n in named["columns"].split(",")] if named else []
         return ConstraintViolationError(kind, columns, _field(result, "CONSTRAINT_NAME"))
+    if state == _TOO_LARGE and not write:
+        return sum_too_large()
     if state in _UNFIT:
-        return _unfit(state, message)
+        unfit: ValidationError = invalid("body", "invalid_value", _UNFIT[state])
+        return unfit
     if state == CANCELED:
         return timed_out()
     if state[:2] in ("08", "53", "57") or state in ("25006", "55P03") or state in AGAIN:
         return unavailable()
     return PostgresError(state, message)
-
-
-def _unfit(state: str, message: str) -> Problem:
-    if state == "22003" and "bigint out of range" in message:
-        hint = "Sum fewer rows, or the average of them."
-        return Problem("RESULT_TOO_LARGE", "A sum is larger than a 64-bit integer.", hint=hint)
-    found: ValidationError = invalid("body", "invalid_value", _UNFIT[state])
-    return found
 
 
 def _field(result: Any, name: str) -> str:

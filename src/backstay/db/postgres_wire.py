@@ -209,10 +209,10 @@ class Wire:
         elif (state in AGAIN or (state == CANCELED and not job.ended and not job.write)) and job.tries < TRIES_MAX:
             self._retry([job])
         else:
-            job.fail(translated(result))
+            job.fail(translated(result, write=job.write))
 
     def _committed_not(self, result: Any) -> None:
-        error = translated(result)
+        error = translated(result, write=True)
         again = state_of(result) in AGAIN
         jobs, self._committing = self._committing, []
         for job in jobs:
