@@ -13,9 +13,11 @@ from typing import Any
 
 from ..config import Config
 from ..context import Context
-from ..errors import OperatorError, Problem
+from ..errors import Problem
 from ..sql.statement import Output, Statement
 from .database import Gauges, Row
+from .engines import unreachable
+from .postgres_connect import connect, conninfo_of
 from .postgres_job import Job
 from .postgres_opener import Opener
 from .postgres_pool import Pool
@@ -25,47 +27,7 @@ from .postgres_replicas import POSITION, UNREACHED, Replicas
 SLOW_S = 0.05
 QUICK_S = 0.005
 SLOW_SHAPES_MAX = 1_024
-CONNECT_TIMEOUT_S = 5
-
-
-def conninfo_of(url: str, config: Config) -> str:
-    """A `postgresql://` URL as libpq takes it, with our settings for the session.
-
-    Raises:
-        OperatorError: psycopg is not installed, or the URL is malformed.
-    """
-    try:
-        from psycopg.conninfo import conninfo_to_dict, make_conninfo
-    except ImportError:
-        raise OperatorError("PostgreSQL needs its driver: pip install 'backstay[postgres]'") from None
-    try:
-        found: dict[str, Any] = dict(conninfo_to_dict("postgresql://" + url.partition("://")[2]))
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise OperatorError(f"The database URL is malformed ({said}): write postgresql://user@host/name.") from None
-    settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "backstay"} | found
-    settings["client_encoding"] = "utf8"
-    if config.pool_mode == "session":
-        timeout_ms = int(config.request_timeout_s * 1000)
-        ours = f"-c statement_timeout={timeout_ms} -c timezone=UTC -c jit=off"
-        settings["options"] = f"{found.get('options', '')} {ours}".strip()
-    return make_conninfo(**settings)
-
-
-def connect(conninfo: str) -> Any:
-    """A connected `psycopg.pq.PGconn`; it blocks.
-
-    Raises:
-        ConnectionError: the server refused or did not answer.
-    """
-    from psycopg import pq
-
-    connection = pq.PGconn.connect(conninfo.encode())
-    if connection.status != pq.ConnStatus.OK:
-        said = " ".join(connection.get_error_message().split())
-        connection.finish()
-        raise ConnectionError(said)
-    return connection
+PING_S_MAX = 5
 
 
 class PostgresDatabase:
@@ -82,7 +44,7 @@ class PostgresDatabase:
         try:
             first = connect(conninfo)
         except ConnectionError as error:
-            raise OperatorError(f"Cannot reach PostgreSQL ({error}): check the database URL.") from None
+            raise unreachable(config.database_url, error) from None
         opener = Opener(lambda: connect(conninfo), first, prepare=config.pool_mode == "session")
         self._primary = Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
         urls = [url.strip() for url in config.replicas.split(",") if url.strip()]
@@ -172,7 +134,7 @@ class PostgresDatabase:
 
     async def ping(self) -> None:
         """Raise when the server does not answer."""
-        context = Context("", deadline=time.monotonic() + CONNECT_TIMEOUT_S)
+        context = Context("", deadline=time.monotonic() + PING_S_MAX)
         future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
         self._primary.read(Job(_PING, (), context, future))
         await future

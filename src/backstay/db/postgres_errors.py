@@ -14,7 +14,13 @@ from .postgres_job import timed_out, unavailable
 #: Serialization failure and deadlock: the transaction is undone and may be run again.
 AGAIN = frozenset({"40001", "40P01"})
 CANCELED = "57014"
-_GONE, _UNSUPPORTED = "26000", "0A000"
+#: There is no such prepared statement.
+GONE = "26000"
+#: The server ended the connection instead of the statement, which did not happen.
+STOPPED = frozenset({"57P01", "57P02"})
+#: The server takes no writes any more: it is a replica now.
+READ_ONLY = "25006"
+_UNSUPPORTED = "0A000"
 _TOO_LARGE = "22003"
 
 _KINDS: Mapping[str, Violation] = {
@@ -42,6 +48,8 @@ _UNFIT: Mapping[str, str] = {
     "22030": "a JSON value has a name twice.",
     "22032": "a JSON value is malformed.",
     "428C9": "a generated column cannot be set.",
+    "54000": "a value is too large for its column or its index.",
+    "54001": "a value is nested too deeply.",
 }
 #: `unnamed portal parameter $2 = '...'`, in whatever language the server speaks.
 _PARAMETER = re.compile(r"[^\"\n]*\$(\d{1,5})(?: = |$)", re.MULTILINE)
@@ -72,7 +80,7 @@ def state_of(result: Any) -> str:
 def stale(result: Any) -> bool:
     """Whether a prepared statement is gone, or its result type changed: it is prepared again."""
     state = state_of(result)
-    return state == _GONE or (state == _UNSUPPORTED and _field(result, "SOURCE_FUNCTION") == "RevalidateCachedQuery")
+    return state == GONE or (state == _UNSUPPORTED and _field(result, "SOURCE_FUNCTION") == "RevalidateCachedQuery")
 
 
 def translated(result: Any, labels: Sequence[str] = (), *, write: bool = False) -> Exception:
@@ -107,7 +115,7 @@ def translated(result: Any, labels: Sequence[str] = (), *, write: bool = False) 
         return ConstraintViolationError(Violation.CHECK, (), _field(result, "CONSTRAINT_NAME"))
     if state == CANCELED:
         return timed_out()
-    if state[:2] in ("08", "53", "57") or state in ("25006", "55P03") or state in AGAIN:
+    if state[:2] in ("08", "53", "57") or state in (READ_ONLY, "55P03") or state in AGAIN:
         return unavailable()
     return PostgresError(state, message)
 

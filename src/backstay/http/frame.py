@@ -16,7 +16,7 @@ from typing import Any
 from uuid_utils import uuid7
 
 from ..config import Config
-from ..context import ANONYMOUS, Context, Principal
+from ..context import ANONYMOUS, ClientGoneError, Context, Principal
 from ..errors import Problem, problem_body
 from ..observe import Log, Observations, Series
 from .consistency import position_headers, read_after
@@ -112,9 +112,16 @@ class Frame:
                     return None
                 handler, series = found
                 answer = handler(request)
-                response = answer if isinstance(answer, Response) else await answer
+                if isinstance(answer, Response):
+                    response = answer
+                else:
+                    if request.method == "GET":  # it has no body that somebody might still read
+                        context.receive = receive
+                    response = await answer
             except Problem as problem:
                 response = self.problem(problem, request)
+            except ClientGoneError:
+                return None
             except Exception as error:
                 response = self._failure(error, request)
             out = response.headers
