@@ -49,9 +49,11 @@ class Context:
         deadline: `time.monotonic()` value after which work for this request stops.
         statements: SQL statements run so far.
         database_s: seconds spent in them, waiting included.
+        read_after: a position in the primary's log that what is read has to show; 0 for none.
+        wrote: the position after this request's last write; 0 where nobody needs it.
     """
 
-    __slots__ = ("database_s", "deadline", "principal", "request_id", "statements")
+    __slots__ = ("database_s", "deadline", "principal", "read_after", "request_id", "statements", "wrote")
 
     def __init__(self, request_id: str, principal: Principal = ANONYMOUS, deadline: float | None = None) -> None:
         self.request_id = request_id
@@ -59,3 +61,5 @@ class Context:
         self.deadline = time.monotonic() + TIMEOUT_S if deadline is None else deadline
         self.statements = 0
         self.database_s = 0.0
+        self.read_after = 0
+        self.wrote = 0

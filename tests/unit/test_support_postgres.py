@@ -1,5 +1,6 @@
 """The tests' own PostgreSQL: databases are apart, and nothing of it outlives the process."""
 
+import os
 import subprocess
 import sys
 import time
@@ -39,7 +40,8 @@ def test_there_is_one_server_a_process() -> None:
 
 def test_nothing_is_left_by_a_process_that_was_killed() -> None:
     """Neither the server nor its folder."""
-    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False, env=here)
     folder = Path(done.stdout.strip())
     assert folder.name.startswith("backstay-pg-"), done.stderr
     deadline = time.monotonic() + 10

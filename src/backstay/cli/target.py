@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ..app import Backstay
 from ..config import Config
 from ..errors import OperatorError, perhaps
-from ..existing import reflect
+from ..existing import reflect, without_schemas
 from ..schema.policy import public
 
 DEFAULTS = ("app.py", "main.py")
@@ -58,7 +58,8 @@ def existing_database(url: str) -> Backstay:
     """An app that shows everybody every table of an existing database, and lets nobody write."""
     schema = reflect(url)
     name = Path(sa.make_url(url).database or "").stem
-    app = Backstay(name, config=Config.from_environment(database_url=url), schema=schema)
+    config = Config.from_environment(database_url=without_schemas(url))
+    app = Backstay(name, config=config, schema=schema)
     for name in schema.tables:
         app.resource(name, read=public)
     return app

@@ -24,6 +24,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from ..schema.base import UtcDateTime, current_instant
 from ..schema.indexes import is_special
 from ..schema.kinds import kind_of, plain
+from ..schema.types import Array
 from . import apsw_alembic, postgres_alembic
 from .migration_enums import enum_changes
 from .postgres_types import BYTES
@@ -33,6 +34,7 @@ _CAST = re.compile(r"(?<=')::[a-z ]+\Z")
 #: How SQLite shows the default of an instant.
 _CLOCK = "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')"
 _OWN_TYPES = "from backstay.schema.base import UtcDateTime"
+_OWN_ARRAY = "from backstay.schema.types import Array"
 _OWN_CLOCK = "from backstay.schema.base import current_instant"
 _PORTABLE: tuple[tuple[Any, str], ...] = (
     (functions.now, "sa.func.now()"),
@@ -321,6 +323,9 @@ def _render_item(type_: str, item: Any, context: AutogenContext) -> Any:
     if type_ == "type" and (isinstance(item, UtcDateTime) or _is_found_instant(item)):
         context.imports.add(_OWN_TYPES)
         return "UtcDateTime()"
+    if type_ == "type" and isinstance(item, Array):
+        context.imports.add(_OWN_ARRAY)
+        return f"Array({render._repr_type(item.item, context)})"
     if type_ == "type" and isinstance(item, TypeDecorator):
         return render._repr_type(plain(item), context)
     if type_ == "type":

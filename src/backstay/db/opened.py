@@ -5,7 +5,11 @@ from __future__ import annotations
 from ..config import Config
 from ..errors import OperatorError
 from ..sql.dialect import Dialect
+from ..sql.postgresql import PostgresDialect
+from ..sql.sqlite import SqliteDialect
 from .database import Database
+from .postgres_engine import PostgresDatabase
+from .sqlite_engine import SqliteDatabase
 
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 
@@ -18,14 +22,8 @@ def open_database(config: Config, *, read_only: bool) -> tuple[Dialect, Database
     """
     url = config.database_url
     if url.startswith(POSTGRES_SCHEMES):
-        from ..sql.postgresql import PostgresDialect
-        from .postgres_engine import PostgresDatabase
-
         return PostgresDialect(), PostgresDatabase(config, read_only=read_only)
     if url.startswith("sqlite"):
-        from ..sql.sqlite import SqliteDialect
-        from .sqlite_engine import SqliteDatabase
-
         return SqliteDialect(), SqliteDatabase(config, read_only=read_only)
     scheme = url.partition("://")[0]
     raise OperatorError(

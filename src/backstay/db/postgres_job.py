@@ -23,10 +23,11 @@ class Job:
         write: it is done when its transaction is, not when its rows arrive.
         sent: when it was last given to a connection.
         tries: how often it was.
+        then: runs right after it on the same connection, in a transaction of its own.
         ended: somebody wants it stopped: its deadline passed or its client went away.
     """
 
-    __slots__ = ("context", "ended", "future", "parameters", "rows", "sent", "statement", "tries", "write")
+    __slots__ = ("context", "ended", "future", "parameters", "rows", "sent", "statement", "then", "tries", "write")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Job:
         self.sent = 0.0
         self.tries = 0
         self.ended = False
+        self.then: Job | None = None
 
     def take(self, result: Any) -> None:
         """Read the rows of a result."""

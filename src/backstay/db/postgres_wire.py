@@ -12,10 +12,11 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .postgres_errors import AGAIN, CANCELED, STALE, state_of, translated
-from .postgres_job import Job, unavailable
+from .postgres_job import Job, timed_out, unavailable
 
 PREPARED_MAX = 256
 TRIES_MAX = 4
@@ -37,32 +38,37 @@ _SYNC = object()
 _CLOSE = object()
 
 
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Whom a connection tells.
+
+    Attributes:
+        again: takes jobs that did not run and may run on any connection.
+        idle: is told when nothing is in flight any more.
+        broken: is told when the connection is gone.
+        ran: is told how long PostgreSQL worked on a job, in seconds.
+    """
+
+    again: Callable[[list[Job]], None]
+    idle: Callable[[Wire], None]
+    broken: Callable[[Wire], None]
+    ran: Callable[[Job, float], None]
+
+
 class Wire:
     """See the module.
 
     Args:
         connection: a `psycopg.pq.PGconn` that is connected.
-        again: takes jobs that did not run and may run on any connection.
-        idle: is told when nothing is in flight any more.
-        broken: is told when the connection is gone.
-        ran: is told how long PostgreSQL worked on a job, in seconds.
         prepare: keep statements prepared; not behind a pooler that changes the server's process.
     """
 
     def __init__(
-        self,
-        connection: Any,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        again: Callable[[list[Job]], None],
-        idle: Callable[[Wire], None],
-        broken: Callable[[Wire], None],
-        ran: Callable[[Job, float], None],
-        prepare: bool = True,
+        self, connection: Any, loop: asyncio.AbstractEventLoop, events: Events, *, prepare: bool = True
     ) -> None:
         self._connection = connection
         self._loop = loop
-        self._again, self._idle, self._broken, self._ran = again, idle, broken, ran
+        self._events = events
         self._prepare = prepare
         self._flying: deque[Any] = deque()
         self._committing: list[Job] = []
@@ -151,7 +157,7 @@ class Wire:
         if connection.status != _CONNECTION_OK:
             self.lose()
         elif not flying:
-            self._idle(self)
+            self._events.idle(self)
 
     def _arrived(self, result: Any) -> None:
         status: int = result.status
@@ -169,7 +175,7 @@ class Wire:
         self._flying.popleft()
         before, self.moved = self.moved, time.perf_counter()
         if isinstance(head, Job):
-            self._ran(head, self.moved - max(before, head.sent))
+            self._events.ran(head, self.moved - max(before, head.sent))
             self._answer(head, status, result)
         elif status == _FATAL_ERROR and isinstance(head, _Prepare):
             self._prepared.pop(head.text, None)
@@ -223,11 +229,21 @@ class Wire:
                 job.fail(unavailable())
         wanted = [job for job in wanted if not job.future.done()]
         if wanted:
-            self._loop.call_soon(self._again, wanted)
+            self._loop.call_soon(self._events.again, wanted)
 
     def waiting(self) -> list[Job]:
         """The jobs in flight, the one that PostgreSQL works on first."""
         return [item for item in self._flying if isinstance(item, Job)]
+
+    def end_late(self, clock: float) -> None:
+        """Refuse jobs past their deadline, and stop what nobody waits for; `clock` is of `time.monotonic`."""
+        jobs = self.waiting()
+        for job in jobs:
+            if job.late(clock):
+                job.fail(timed_out())
+        if jobs and jobs[0].future.done() and not jobs[0].ended and not jobs[0].write:
+            jobs[0].ended = True
+            self.cancel()
 
     def cancel(self) -> None:
         """Ask PostgreSQL to stop what this connection runs; returns at once."""
@@ -254,7 +270,7 @@ class Wire:
         jobs = self.waiting()
         committing, self._committing = self._committing, []
         self.close()
-        self._broken(self)
+        self._events.broken(self)
         for job in (*committing, *[job for job in jobs if job.write]):
             job.fail(unavailable("The database went away; whether the write happened is not known."))
         self._retry([job for job in jobs if not job.write])

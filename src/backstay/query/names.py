@@ -30,15 +30,21 @@ INCLUDES_MAX = 16
 PATH_STEPS_MAX = 4
 _FORMS = {Op.IN: Form.LIST, Op.NIN: Form.LIST, Op.LIKE: Form.PATTERN, Op.ILIKE: Form.PATTERN}
 _EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN, Op.NIN})
+_LISTED = frozenset({Op.EQ, Op.NE, Op.CONTAINS})
 _RANGE = frozenset({Op.LT, Op.LTE, Op.GT, Op.GTE})
 
 
 def operators_of(column: Column) -> frozenset[Op]:
     """The comparison operators that mean something for a column."""
-    if column.kind in (Kind.BYTES,):
+    if column.kind in (Kind.BYTES, Kind.OPAQUE):
         return frozenset()
     if column.kind is Kind.JSON:
         return frozenset({Op.CONTAINS})
+    if column.kind is Kind.ARRAY:
+        comparable = column.item is not None and column.item.kind not in (Kind.JSON, Kind.OPAQUE)
+        return _LISTED if comparable else frozenset()
+    if column.kind is Kind.RANGE:
+        return _EQUALITY | {Op.CONTAINS}
     ops = _EQUALITY
     if column.kind in ORDERED and column.kind not in (Kind.BOOLEAN, Kind.UUID):
         ops |= _RANGE

@@ -70,6 +70,9 @@ _TYPES: Mapping[Kind, Any] = {
     Kind.UUID: UUID,
     Kind.BYTES: Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64"})],
     Kind.JSON: JsonValue,
+    Kind.RANGE: str,
+    Kind.OTHER: str,
+    Kind.OPAQUE: str,
     Kind.ANY: Scalar,
 }
 
@@ -80,12 +83,17 @@ def type_of(column: Column) -> Any:
         case Kind.INTEGER:
             base: Any = Annotated[int, Field(ge=column.low, le=column.high)]
         case Kind.NUMERIC:
-            bounds = Field(max_digits=column.digits, decimal_places=column.scale)
+            scale = column.scale if column.scale is not None else column.digits
+            bounds = Field(max_digits=column.digits, decimal_places=scale)
             base = Annotated[Decimal, bounds, AfterValidator(_finite)]
         case Kind.TEXT:
             base = Annotated[str, Field(max_length=column.length)] if column.length else str
         case Kind.ENUM:
             base = Literal[column.choices]
+        case Kind.ARRAY:
+            assert column.item is not None, "an array has items"
+            item = type_of(column.item)
+            base = list[item | None] if column.item.nullable else list[item]
         case kind:
             base = _TYPES[kind]
     for item in column.metadata:

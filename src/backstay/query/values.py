@@ -141,6 +141,12 @@ def _any(column: Column, raw: str) -> Any:
     return text(raw)
 
 
+def _array(column: Column, raw: str) -> list[Any]:
+    """The items, comma-separated; nothing at all is the empty list."""
+    assert column.item is not None, "an array has items"
+    return parse_list(column.item, raw) if raw.strip() else []
+
+
 _PARSERS: Mapping[Kind, Callable[[Column, str], Any]] = {
     Kind.INTEGER: _integer,
     Kind.FLOAT: _float,
@@ -154,6 +160,10 @@ _PARSERS: Mapping[Kind, Callable[[Column, str], Any]] = {
     Kind.BYTES: _bytes,
     Kind.JSON: _json,
     Kind.ENUM: _enum,
+    Kind.ARRAY: _array,
+    Kind.RANGE: _text,
+    Kind.OTHER: _text,
+    Kind.OPAQUE: _text,
     Kind.ANY: _any,
 }
 

@@ -45,7 +45,21 @@ _VALUES: Mapping[Kind, Any] = {
     Kind.UUID: "0192f0c1-7b5e-7cc0-8000-0123456789ab",
     Kind.BYTES: "aGVsbG8=",
     Kind.JSON: {"key": "value"},
+    Kind.RANGE: "empty",
     Kind.ANY: "example",
+}
+#: Of types that only the database understands, by the name that it gives them.
+_BY_TYPE: Mapping[str, str] = {
+    "interval": "1 day",
+    "inet": "192.0.2.1",
+    "cidr": "192.0.2.0/24",
+    "macaddr": "08:00:2b:01:02:03",
+    "macaddr8": "08:00:2b:01:02:03:04:05",
+    "time with time zone": "01:34:00+00",
+    "money": "12.34",
+    "bit varying": "101",
+    "xml": "<a/>",
+    "point": "(1,2)",
 }
 
 
@@ -87,6 +101,11 @@ def candidates(column: Column) -> Iterator[Any]:
         yield from _texts(column)
     elif column.kind in (Kind.INTEGER, Kind.FLOAT, Kind.NUMERIC):
         yield from _numbers(column)
+    elif column.kind is Kind.ARRAY:
+        assert column.item is not None, "an array has items"
+        yield from ([value] for value in candidates(column.item))
+    elif column.kind in (Kind.OTHER, Kind.OPAQUE):
+        yield _BY_TYPE.get(str(getattr(column.sql.type, "name", "")), "1")
     else:
         yield _VALUES[column.kind]
 
@@ -114,7 +133,7 @@ def _numbers(column: Column) -> Iterator[Any]:
 
 
 def _decimal(column: Column, value: Any) -> str:
-    return f"{Decimal(str(value)):.{max(column.scale, 0)}f}"
+    return f"{Decimal(str(value)):.{max(column.scale or 0, 0)}f}"
 
 
 def _on_the_wire(column: Column, value: Any) -> Any:

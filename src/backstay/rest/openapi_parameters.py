@@ -126,6 +126,8 @@ def filters(resource: Resource, label: Label, components: Components) -> list[Js
 def _operand(column: Column, op: Op) -> Json:
     if op in (Op.IN, Op.NIN):
         return list_schema(column)
+    if column.item is not None:
+        return list_schema(column.item)
     if op in (Op.LIKE, Op.ILIKE, Op.CONTAINS):
         return {"type": "string", "pattern": NO_NUL}
     return value_schema(column)
@@ -133,7 +135,7 @@ def _operand(column: Column, op: Op) -> Json:
 
 def list_schema(column: Column) -> Json:
     """Comma-separated values; text is one string, because its items may need quotes."""
-    if column.kind in (Kind.TEXT, Kind.ANY):
+    if column.kind in (Kind.TEXT, Kind.RANGE, Kind.OTHER, Kind.ANY):
         return {"type": "string", "pattern": _TEXT_LIST}
     if any(_LIST_SYNTAX.search(choice) for choice in column.choices):
         one = f"({'|'.join(_listed(choice) for choice in column.choices)})"

@@ -26,6 +26,8 @@ WIRE_TIME = r"^[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}$"
 #: Both alphabets, padding optional, unused bits zero: what a body may send. Answers are standard and padded.
 BASE64 = r"^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-][AQgw](==)?|[A-Za-z0-9+/_-]{2}[AEIMQUYcgkosw048]=?)?$"
 DECIMAL = r"^[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9])?$"
+#: Digits behind the point that the document admits of a decimal of no declared size.
+_SCALE_SHOWN = 15
 FLOAT_MAX = 1.7976931348623157e308
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
@@ -33,6 +35,9 @@ _FORMATS: Mapping[Kind, Json] = {
     Kind.TEXT: {"type": "string", "pattern": NO_NUL},
     Kind.ANY: {"type": "string", "pattern": NO_NUL},
     Kind.JSON: {"type": "string", "pattern": NO_NUL},
+    Kind.RANGE: {"type": "string", "pattern": NO_NUL},
+    Kind.OTHER: {"type": "string", "pattern": NO_NUL},
+    Kind.OPAQUE: {"type": "string", "pattern": NO_NUL},
     Kind.BOOLEAN: {"type": "boolean"},
     Kind.FLOAT: {"type": "number", "minimum": -FLOAT_MAX, "maximum": FLOAT_MAX},
     Kind.NUMERIC: {"type": "string", "pattern": DECIMAL},
@@ -130,8 +135,10 @@ def wire_schema(column: Column) -> Json:
     elif column.kind is Kind.ENUM:
         schema: Json = {"type": "string", "enum": list(column.choices)}
     elif column.kind is Kind.NUMERIC:
-        digits = rf"\.[0-9]{{{column.scale}}}" if column.scale > 0 else ""
-        schema = {"type": "string", "pattern": rf"^-?[0-9]+{digits}$"}
+        schema = {"type": "string", "pattern": _decimal_pattern(column)}
+    elif column.kind is Kind.ARRAY:
+        assert column.item is not None, "an array has items"
+        schema = {"type": "array", "items": wire_schema(column.item)}
     elif column.kind in (Kind.JSON, Kind.ANY):
         schema = {}
     elif column.kind is Kind.TIME:
@@ -142,6 +149,13 @@ def wire_schema(column: Column) -> Json:
     if column.nullable:
         schema = nullable(schema)
     return _described(schema, column)
+
+
+def _decimal_pattern(column: Column) -> str:
+    """A decimal in answers; one of no declared size may also be none of the numbers."""
+    if column.scale is None:
+        return r"^(-?[0-9]+(\.[0-9]+)?|-?Infinity|NaN)$"
+    return r"^-?[0-9]+" + (rf"\.[0-9]{{{column.scale}}}$" if column.scale > 0 else "$")
 
 
 def nullable(schema: Json) -> Json:
@@ -271,6 +285,8 @@ def _body_value(schema: Json, column: Column) -> Json:
 
 
 def _exact(schema: Json, column: Column) -> Json:
+    if schema.get("type") == "array" and column.item is not None:
+        return schema | {"items": _body_value(schema["items"], column.item)}
     if schema.get("type") == "integer":
         return {"format": _integer(column)["format"], **schema}
     if schema.get("type") != "string":
@@ -286,14 +302,15 @@ def _exact(schema: Json, column: Column) -> Json:
 
 def _decimal(column: Column) -> list[Json]:
     """A decimal: text is exact, a number is accepted; digits before and behind the point are bounded."""
-    whole = column.digits - column.scale
+    scale = column.scale if column.scale is not None else _SCALE_SHOWN
+    whole = (column.digits if column.scale is not None else 2 * _SCALE_SHOWN) - scale
     declared = {c.kind: float(c.value) for c in constraints_of(column.metadata) if c.kind in _BOUNDS}
     sign = "" if max(declared.get("ge", -1), declared.get("gt", -1)) >= 0 else "-?"
-    behind = rf"(\.[0-9]{{1,{column.scale}}})?" if column.scale > 0 else ""
+    behind = rf"(\.[0-9]{{1,{scale}}})?" if scale > 0 else ""
     text = {"type": "string", "pattern": rf"^{sign}[0-9]{{1,{whole}}}{behind}$"}
     number: Json = {"type": "number", "minimum": 1 - 10**whole, "maximum": 10**whole - 1}
     number |= {_BOUNDS[kind]: value for kind, value in declared.items()}
-    return [text, number | {"multipleOf": 10**-column.scale if column.scale > 0 else 1}]
+    return [text, number | {"multipleOf": 10**-scale if scale > 0 else 1}]
 
 
 def page_meta() -> Json:

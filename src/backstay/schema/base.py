@@ -28,6 +28,7 @@ from uuid_utils.compat import uuid7
 from .constraints import check_of, constraints_of, metadata_of, pydantic_metadata
 from .indexes import index_tables_of
 from .kinds import ISO_LAYOUT, plain
+from .types import Array
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -127,6 +128,10 @@ class ModelBase:
         bytes: sa.LargeBinary(),
         dict[str, Any]: sa.JSON(),
         list[Any]: sa.JSON(),
+        list[str]: Array(sa.Text()),
+        list[int]: Array(sa.BigInteger()),
+        list[float]: Array(sa.Double()),
+        list[bool]: Array(sa.Boolean()),
     }
 
     id: Mapped[int] = mapped_column(primary_key=True, sort_order=-10)

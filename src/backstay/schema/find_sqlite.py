@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -209,16 +210,7 @@ def _with_keys(table: FoundTable, rows: list[Row], by_name: dict[str, FoundTable
         else:
             columns = ", ".join(part["from"] for part in parts)
             notes.append(f"{table.name}: no relationship by {columns}, {key}.")
-    return FoundTable(
-        table.name,
-        table.columns,
-        primary_key=table.primary_key,
-        automatic=table.automatic,
-        null_keys=table.null_keys,
-        uniques=table.uniques,
-        foreign_keys=tuple(keys),
-        checks=table.checks,
-    )
+    return replace(table, foreign_keys=tuple(keys))
 
 
 def _foreign_key(table: FoundTable, parts: list[Row], by_name: dict[str, FoundTable]) -> FoundKey | str:

@@ -20,8 +20,10 @@ class FoundColumn:
     """One column as it is declared, with the kind that its values really are.
 
     Attributes:
-        generated: the database computes it.
+        generated: the database computes it, or lets nobody write it.
         layout: of a datetime alone, how the file writes it; see `schema.kinds`.
+        loose: the database holds values of other kinds in it too.
+        limits: pydantic constraints that its CHECKs amount to.
     """
 
     name: str
@@ -31,6 +33,9 @@ class FoundColumn:
     default: str | None = None
     generated: bool = False
     layout: str = ""
+    loose: bool = True
+    limits: tuple[Any, ...] = ()
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,14 @@ class FoundKey:
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """A table or a view.
+    """A table or a view; `name` is unique among all that were found.
 
     Attributes:
         automatic: the primary key column that the database numbers by itself.
         null_keys: some row has NULL in its primary key now.
         uniques: sets of columns that identify a row, the primary key not among them.
+        schema, sql_name: what SQL calls it, where that is not its name.
+        note: why it is read-only, whatever its key.
     """
 
     name: str
@@ -61,6 +68,10 @@ class FoundTable:
     uniques: tuple[Names, ...] = ()
     foreign_keys: tuple[FoundKey, ...] = ()
     checks: Names = ()
+    schema: str | None = None
+    sql_name: str = ""
+    description: str = ""
+    note: str = ""
 
     def identifies(self, columns: Names) -> bool:
         """Whether at most one row has given values in these columns."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .model import Kind
+from .model import Column, Kind
+from .types import AnyNumeric, Array, NamedType
 
 #: `separator|fraction digits|suffix` of datetimes that are stored in the very form that JSON shows.
 ISO_LAYOUT = "T|6|+00:00"
 #: How SQLAlchemy's own DateTime is stored on SQLite.
 SQLALCHEMY_LAYOUT = " |6|"
+#: How many digits a decimal of no declared size may have.
+DIGITS_MAX = 1_000
 
 _INT_BITS: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
     (sa.SmallInteger, 16),
@@ -34,6 +37,7 @@ _KINDS: tuple[tuple[type[TypeEngine[Any]], Kind], ...] = (
     (sa.Time, Kind.TIME),
     (sa.JSON, Kind.JSON),
     (sa.LargeBinary, Kind.BYTES),
+    (sa.ARRAY, Kind.ARRAY),
     (sa.String, Kind.TEXT),
 )
 
@@ -47,14 +51,20 @@ def plain(sql_type: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def kind_of(sql_type: TypeEngine[Any]) -> Kind | None:
     """The Kind of a SQLAlchemy type; `None` when the API cannot carry it."""
+    if isinstance(sql_type, Array):
+        return Kind.ARRAY
     sql_type = plain(sql_type)
+    if isinstance(sql_type, NamedType):
+        return sql_type.kind
     if isinstance(sql_type, sa.types.NullType):
         return Kind.ANY
     return next((kind for base, kind in _KINDS if isinstance(sql_type, base)), None)
 
 
 def facts_of(sql_type: TypeEngine[Any], *, loose: bool) -> Mapping[str, Any]:
-    """What else a type says: integer range, scale, length, choices, zone and layout."""
+    """What else a type says: integer range, scale, length, choices, items, zone and layout."""
+    if isinstance(sql_type, Array):
+        return {"item": column_like(sql_type.item, nullable=False)}
     layout = getattr(sql_type, "layout", SQLALCHEMY_LAYOUT)
     sql_type = plain(sql_type)
     if isinstance(sql_type, sa.Enum):
@@ -63,10 +73,22 @@ def facts_of(sql_type: TypeEngine[Any], *, loose: bool) -> Mapping[str, Any]:
         bits = next(bits for base, bits in _INT_BITS if isinstance(sql_type, base))
         return {"low": -(2 ** (bits - 1)), "high": 2 ** (bits - 1) - 1}
     if isinstance(sql_type, sa.Numeric) and not isinstance(sql_type, sa.Float):
+        if isinstance(sql_type, AnyNumeric):
+            return {"scale": None, "digits": DIGITS_MAX}
         scale = sql_type.scale if sql_type.scale is not None else (6 if loose else 4)
         return {"scale": scale, "digits": sql_type.precision or 15}
+    if isinstance(sql_type, sa.ARRAY):
+        return {"item": column_like(cast(Any, sql_type).item_type, nullable=True)}
     if isinstance(sql_type, sa.DateTime):
         return {"timezone": bool(sql_type.timezone), "layout": layout}
     if isinstance(sql_type, sa.String):
         return {"length": sql_type.length}
     return {}
+
+
+def column_like(sql_type: TypeEngine[Any], *, nullable: bool) -> Column:
+    """A column of a type, for values that belong to no column of a table, such as those of a list."""
+    kind = kind_of(sql_type)
+    assert kind is not None, f"the API carries {sql_type!r}"
+    facts = dict(facts_of(sql_type, loose=False))
+    return Column(name="item", sql=sa.Column("item", sql_type), kind=kind, nullable=nullable, **facts)

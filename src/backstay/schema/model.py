@@ -25,11 +25,17 @@ class Kind(Enum):
     BYTES = "bytes"
     JSON = "json"
     ENUM = "enum"
+    ARRAY = "array"
+    RANGE = "range"
+    #: Of a type that only the database understands, carried as its text: it is equal or not, and has an order.
+    OTHER = "other"
+    #: As `OTHER`, but the database itself cannot compare its values.
+    OPAQUE = "opaque"
     ANY = "any"
 
 
 #: Kinds whose values have an order that means something to a caller.
-ORDERED = frozenset(Kind) - {Kind.JSON, Kind.BYTES}
+ORDERED = frozenset(Kind) - {Kind.JSON, Kind.BYTES, Kind.ARRAY, Kind.RANGE, Kind.OPAQUE}
 #: Kinds that match text patterns.
 TEXTUAL = frozenset({Kind.TEXT, Kind.ENUM, Kind.ANY})
 #: Kinds that can be summed and averaged.
@@ -43,7 +49,8 @@ class Column:
     Attributes:
         metadata: pydantic constraints (`Field(ge=0)`, `StringConstraints(...)`) as declared.
         low, high: the inclusive integer range that both databases hold.
-        scale: digits behind the point of a `NUMERIC`.
+        scale: digits behind the point of a `NUMERIC`; `None` when each value has its own.
+        item: what the values of an `ARRAY` are, a column of its own.
         loose: the values may not be of the kind (an existing SQLite file promises nothing).
         layout: how an existing file writes this datetime, learned from a sample; see `reflect`.
         server_set: the server sets it; a caller never may.
@@ -61,8 +68,9 @@ class Column:
     choices: tuple[str, ...] = ()
     low: int = -(2**63)
     high: int = 2**63 - 1
-    scale: int = 0
+    scale: int | None = 0
     digits: int = 15
+    item: Column | None = None
     length: int | None = None
     loose: bool = False
     layout: str = ""

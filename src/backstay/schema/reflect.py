@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OperatorError
+from .find_postgres import find_postgres
 from .find_sqlite import find_sqlite, reason
-from .found import FoundColumn, FoundTable
+from .found import Found, FoundColumn, FoundTable
 from .kinds import facts_of, kind_of
 from .model import Column, Schema, Table
 from .ways import Ways
@@ -24,8 +25,11 @@ NO_KEY_NOTE = "it has no primary key, nor a unique constraint on NOT NULL column
 NULLABLE_KEY_NOTE = "its primary key may be NULL: declare the key's columns NOT NULL to make it writable."
 
 
-def reflect(database: sa.Connection | sa.Engine) -> Schema:
-    """The Schema of a SQLite database.
+def reflect(database: sa.Connection | sa.Engine, schemas: Sequence[str] = ()) -> Schema:
+    """The Schema of a SQLite or PostgreSQL database.
+
+    Args:
+        schemas: of PostgreSQL, those to look into; by default all but the system's.
 
     Raises:
         OperatorError: no database, or one that cannot be read.
@@ -33,17 +37,25 @@ def reflect(database: sa.Connection | sa.Engine) -> Schema:
     try:
         if isinstance(database, sa.Engine):
             with database.connect() as connection:
-                return _reflect(connection)
-        return _reflect(database)
+                return _schema(_find(connection, schemas))
+        return _schema(_find(database, schemas))
     except SQLAlchemyError as error:
         name = database.engine.url.database or "in memory"
-        raise OperatorError(f"Cannot read the database {name} ({reason(error)}): check the file.") from None
+        what = "the file" if database.dialect.name == "sqlite" else "its URL"
+        raise OperatorError(f"Cannot read the database {name} ({reason(error)}): check {what}.") from None
 
 
-def _reflect(connection: sa.Connection) -> Schema:
-    if connection.dialect.name != "sqlite":
-        raise OperatorError(f"Serving an existing {connection.dialect.name} database is not there yet: use SQLite.")
-    found = find_sqlite(connection)
+def _find(connection: sa.Connection, schemas: Sequence[str]) -> Found:
+    match connection.dialect.name:
+        case "sqlite":
+            return find_sqlite(connection)
+        case "postgresql":
+            return find_postgres(connection, schemas)
+        case name:
+            raise OperatorError(f"Serving an existing {name} database is not there yet: use SQLite or PostgreSQL.")
+
+
+def _schema(found: Found) -> Schema:
     notes = [*found.notes]
     metadata = sa.MetaData()
     by_name = {table.name: table for table in found.tables}
@@ -69,6 +81,7 @@ def _reflect(connection: sa.Connection) -> Schema:
             key=tuple(api_names[name] for name in key),
             read_only=bool(note),
             note=note,
+            description=table.description,
         )
         if note:
             notes.append(f"{table.name}: read-only, {note}")
@@ -99,7 +112,7 @@ def _sql_table(table: FoundTable, metadata: sa.MetaData) -> sa.Table:
     constraints += [sa.CheckConstraint(sa.literal_column(check, sa.Boolean())) for check in table.checks]
     if table.primary_key:
         constraints.append(sa.PrimaryKeyConstraint(*(by_name[name] for name in table.primary_key)))
-    return sa.Table(table.name, metadata, *by_name.values(), *constraints)
+    return sa.Table(table.sql_name or table.name, metadata, *by_name.values(), *constraints, schema=table.schema)
 
 
 def _sql_column(column: FoundColumn, table: FoundTable) -> sa.Column[Any]:
@@ -128,7 +141,7 @@ def _columns(table: FoundTable, sql: sa.Table, notes: list[str]) -> dict[str, Co
         automatic = found.name == table.automatic and found.name not in foreign
         facts: dict[str, Any] = {}
         if kind_of(found.type) is found.kind:
-            facts |= facts_of(found.type, loose=True)
+            facts |= facts_of(found.type, loose=found.loose)
         facts["layout"] = found.layout
         columns[name] = Column(
             name=name,
@@ -139,7 +152,9 @@ def _columns(table: FoundTable, sql: sa.Table, notes: list[str]) -> dict[str, Co
             unique=table.identifies((found.name,)),
             has_default=automatic or found.generated or found.default is not None,
             server_set=automatic or found.generated,
-            loose=True,
+            loose=found.loose,
+            metadata=found.limits,
+            description=found.description,
             **facts,
         )
     return columns
@@ -157,10 +172,10 @@ def _add_foreign_keys(found: dict[str, FoundTable], sql: dict[str, sa.Table]) ->
 def _key(table: FoundTable) -> tuple[tuple[str, ...], str]:
     """The columns that address a row, and why the table is read-only, if it is."""
     if table.is_view:
-        return (), VIEW_NOTE
+        return (), table.note or VIEW_NOTE
     key = table.usable_key()
     if key:
-        return key, ""
+        return key, table.note
     if not table.primary_key:
         return (), NO_KEY_NOTE
     # Rows can be read by their key as long as none of them lacks it.

@@ -122,8 +122,9 @@ class Ways:
 
 
 def is_association(table: FoundTable) -> bool:
-    """Whether a table does nothing but join two rows: its columns are exactly those of two foreign keys."""
+    """Whether a table joins two rows: its columns, or those of its primary key, are exactly two foreign keys'."""
     if len(table.foreign_keys) != 2:
         return False
     first, second = (set(key.columns) for key in table.foreign_keys)
-    return not first & second and first | second == {column.name for column in table.columns}
+    every = {column.name for column in table.columns}
+    return not first & second and first | second in (every, set(table.primary_key))

@@ -119,49 +119,19 @@ class SqliteDialect:
         if kind is Kind.NUMERIC:
             text = sa.func.printf(fixed(f"'%.{column.scale}f'"), expression)
             numbers = sa.func.typeof(expression).in_([fixed("'integer'"), fixed("'real'")])
-            return sa.case((numbers, text), else_=self._safe(expression))
+            return sa.case((numbers, text), else_=_safe(expression))
         if kind is Kind.DATETIME and column.layout != ISO_LAYOUT:
-            return self._instant(expression)
+            return _instant(expression)
         if kind is Kind.UUID:
-            return self._uuid(expression)
+            return _uuid(expression)
         if kind is Kind.BYTES:
             return cast(Expression, getattr(sa.func, BASE64)(expression))
+        if kind is Kind.ARRAY:
+            return sa.func.json(expression)
         if kind is Kind.JSON:
             valid = sa.func.json_valid(expression)
-            return sa.case((valid, sa.func.json(expression)), else_=self._safe(expression))
-        return self._safe(expression) if column.loose else expression
-
-    def _safe(self, expression: Expression) -> Expression:
-        """A value of an existing file, which may be a BLOB whatever its column says."""
-        blob = sa.func.typeof(expression) == fixed("'blob'")
-        return sa.case((blob, getattr(sa.func, BASE64)(expression)), else_=expression)
-
-    def _instant(self, expression: Expression) -> Expression:
-        """Text that SQLAlchemy or other programs wrote, as ISO 8601 in UTC."""
-        size = sa.func.length(expression)
-        literal = fixed
-        stored = sa.type_coerce(expression, sa.Text())  # SQLAlchemy's DateTime has no `||`
-        joined = sa.func.replace(expression, literal("' '"), literal("'T'"))
-        return sa.case(
-            (sa.func.typeof(expression) != literal("'text'"), self._safe(expression)),
-            (size == literal("19"), joined.concat(literal("'.000000+00:00'"))),
-            (size == literal("26"), joined.concat(literal("'+00:00'"))),
-            (size == literal("23"), joined.concat(literal("'000+00:00'"))),
-            (size == literal("10"), stored.concat(literal("'T00:00:00.000000+00:00'"))),
-            else_=expression,
-        )
-
-    def _uuid(self, expression: Expression) -> Expression:
-        literal = fixed
-        lower = sa.func.lower(expression)
-        parts = [
-            sa.func.substr(lower, literal(a), literal(b))
-            for a, b in (("1", "8"), ("9", "4"), ("13", "4"), ("17", "4"), ("21", "12"))
-        ]
-        dashed: Any = parts[0]
-        for part in parts[1:]:
-            dashed = dashed.concat(literal("'-'")).concat(part)
-        return sa.case((sa.func.length(expression) == literal("32"), dashed), else_=lower)
+            return sa.case((valid, sa.func.json(expression)), else_=_safe(expression))
+        return _safe(expression) if column.loose else expression
 
     def json_object(self, members: Sequence[Member]) -> Expression:
         """An object with these members, in order."""
@@ -209,7 +179,7 @@ class SqliteDialect:
             return left.op("GLOB")(value)
         if op is Op.ILIKE:
             return left.like(value, escape="\\")
-        if column.kind is Kind.JSON:
+        if column.kind in (Kind.JSON, Kind.ARRAY):
             return getattr(sa.func, JSON_CONTAINS)(left, value) == fixed("1")
         return sa.func.instr(left, value) > fixed("0")
 
@@ -268,9 +238,44 @@ class SqliteDialect:
             return lambda raw: _dumps([store(item) for item in values.parse_list(column, raw)])
         if op is Op.LIKE:
             return lambda raw: glob_of(values.text(raw))
-        if op in (Op.ILIKE, Op.CONTAINS) and column.kind is not Kind.JSON:
+        if op in (Op.ILIKE, Op.CONTAINS) and column.kind not in (Kind.JSON, Kind.ARRAY):
             return values.text if op is Op.CONTAINS else _like
         return lambda raw: store(values.parse(column, raw))
+
+
+def _safe(expression: Expression) -> Expression:
+    """A value of an existing file, which may be a BLOB whatever its column says."""
+    blob = sa.func.typeof(expression) == fixed("'blob'")
+    return sa.case((blob, getattr(sa.func, BASE64)(expression)), else_=expression)
+
+
+def _instant(expression: Expression) -> Expression:
+    """Text that SQLAlchemy or other programs wrote, as ISO 8601 in UTC."""
+    size = sa.func.length(expression)
+    literal = fixed
+    stored = sa.type_coerce(expression, sa.Text())  # SQLAlchemy's DateTime has no `||`
+    joined = sa.func.replace(expression, literal("' '"), literal("'T'"))
+    return sa.case(
+        (sa.func.typeof(expression) != literal("'text'"), _safe(expression)),
+        (size == literal("19"), joined.concat(literal("'.000000+00:00'"))),
+        (size == literal("26"), joined.concat(literal("'+00:00'"))),
+        (size == literal("23"), joined.concat(literal("'000+00:00'"))),
+        (size == literal("10"), stored.concat(literal("'T00:00:00.000000+00:00'"))),
+        else_=expression,
+    )
+
+
+def _uuid(expression: Expression) -> Expression:
+    literal = fixed
+    lower = sa.func.lower(expression)
+    parts = [
+        sa.func.substr(lower, literal(a), literal(b))
+        for a, b in (("1", "8"), ("9", "4"), ("13", "4"), ("17", "4"), ("21", "12"))
+    ]
+    dashed: Any = parts[0]
+    for part in parts[1:]:
+        dashed = dashed.concat(literal("'-'")).concat(part)
+    return sa.case((sa.func.length(expression) == literal("32"), dashed), else_=lower)
 
 
 def _same(value: Any) -> Any:
@@ -311,5 +316,6 @@ _STORED: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.TIME: _time_text,
     Kind.UUID: lambda value: value.hex if isinstance(value, UUID) else str(value),
     Kind.ENUM: str,
+    Kind.ARRAY: _dumps,
     Kind.BOOLEAN: int,
 }

@@ -1,0 +1,74 @@
+"""Column types that SQLAlchemy has no word for: a list on every database, and types known by their name alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+from .model import Kind
+
+
+class Array(TypeDecorator[list[Any]]):
+    """A list of values of one type. An array on PostgreSQL; on other databases JSON text.
+
+    Args:
+        item: the type of its values; one that JSON has too.
+
+    Example:
+        >>> Array(sa.Text())
+        Array(Text())
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, item: TypeEngine[Any] | type[TypeEngine[Any]]) -> None:
+        super().__init__()
+        self.item = item() if isinstance(item, type) else item
+
+    def __repr__(self) -> str:
+        """As it is written in a migration."""
+        return f"Array({self.item!r})"
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """PostgreSQL has arrays."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(sa.ARRAY(self.item))
+        return dialect.type_descriptor(sa.Text())
+
+    def process_bind_param(self, value: list[Any] | None, dialect: Dialect) -> Any:
+        """JSON in the very form that the API writes, so that equal lists are equal text."""
+        if value is None or dialect.name == "postgresql":
+            return value
+        return orjson.dumps(value).decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> list[Any] | None:
+        """The list again."""
+        return orjson.loads(value) if isinstance(value, str) else value
+
+
+class NamedType(UserDefinedType[str]):
+    """A type of an existing database, by its name there.
+
+    Args:
+        name: as the database writes it, quoted where it must be.
+        kind: what its values are to the API.
+    """
+
+    cache_ok = True
+
+    def __init__(self, name: str, kind: Kind) -> None:
+        self.name = name
+        self.kind = kind
+
+    def get_col_spec(self, **kw: Any) -> str:
+        """Its name."""
+        return self.name
+
+
+class AnyNumeric(sa.Numeric[Any]):
+    """A decimal of no declared size: each value has as many digits as it was written with."""
