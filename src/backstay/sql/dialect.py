@@ -27,6 +27,16 @@ def fixed(text: str) -> Expression:
 Listed = tuple[Expression, Any]
 
 
+#: PostgreSQL cuts longer names, also those of an object's members.
+NAME_BYTES_MAX = 63
+
+
+def labels_of(names: Sequence[str]) -> Sequence[str]:
+    """What the columns of a row are called that becomes an object: by its names, unless one would be cut."""
+    fit = all(len(name.encode()) <= NAME_BYTES_MAX for name in names)
+    return names if fit else [f"m{i}" for i in range(len(names))]
+
+
 class Dialect(Protocol):
     """One database's way to say things."""
 
@@ -47,8 +57,8 @@ class Dialect(Protocol):
         """An object with these members, in order."""
         ...
 
-    def json_row(self, rows: sa.FromClause) -> Expression:
-        """A row of a lateral query as an object; only where `lateral` holds."""
+    def json_row(self, rows: sa.FromClause, names: Sequence[str]) -> Expression:
+        """A row of a lateral query, its columns called by `labels_of`, as an object; only where `lateral` holds."""
         ...
 
     def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:

@@ -8,7 +8,7 @@ types from the columns that they meet; a list is one array parameter, so that th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -23,15 +23,13 @@ from ..query import values
 from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
-from .dialect import Expression, Listed, Member, Query, fixed
+from .dialect import Expression, Listed, Member, Query, fixed, labels_of
 from .postgresql_kinds import array_of, array_shown, covers, extreme, item_of, range_of, text_shown
 from .statement import Reader
 
 _INSTANT = fixed("""'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'""")
 _DOUBLE: Any = cast(Any, sa.Double())
 _TIME = fixed("'HH24:MI:SS.US'")
-#: PostgreSQL cuts longer names, also those of an object's members.
-NAME_BYTES_MAX = 63
 #: What a row that may not stay is "cast to an integer" from.
 REFUSED = "backstay: refused"
 
@@ -50,8 +48,25 @@ class _RowObject(sa.ColumnElement[Any]):
 def _row_object(element: _RowObject, compiler: SQLCompiler, **kw: Any) -> str:
     kw["within_columns_clause"] = False
     quote = compiler.preparer.quote_identifier
-    columns = [f"{compiler.process(value, **kw)} AS {quote(name)}" for name, value in element.members]
-    return f"(SELECT row_to_json(j.*) FROM (SELECT {', '.join(columns)}) AS j)"  # noqa: S608 - expressions of ours
+    names = [name for name, _ in element.members]
+    labels = [quote(label) for label in labels_of(names)]
+    values = [compiler.process(value, **kw) for _, value in element.members]
+    columns = ", ".join(f"{value} AS {label}" for value, label in zip(values, labels, strict=True))
+    whole = (
+        "row_to_json(j.*)"
+        if labels_of(names) is names
+        else f"CAST({' || '.join(_pieces(names, labels, 'j'))} AS JSON)"
+    )
+    return f"(SELECT {whole} FROM (SELECT {columns}) AS j)"  # noqa: S608 - expressions of ours
+
+
+def _pieces(names: Sequence[str], labels: Sequence[str], row: str) -> Iterator[str]:
+    """An object whose names no column can have, as the texts that it is made of."""
+    for i, (name, label) in enumerate(zip(names, labels, strict=True)):
+        opened = ("," if i else "{") + json.dumps(name, ensure_ascii=False) + ":"
+        yield "'" + opened.replace("'", "''") + "'"
+        yield f"coalesce(CAST(to_json({row}.{label}) AS TEXT), 'null')"
+    yield "'}'"
 
 
 class _WholeRow(sa.ColumnElement[Any]):
@@ -102,9 +117,14 @@ class PostgresDialect:
         """An object with these members, in order."""
         return _RowObject(members)
 
-    def json_row(self, rows: sa.FromClause) -> Expression:
+    def json_row(self, rows: sa.FromClause, names: Sequence[str]) -> Expression:
         """A row of a lateral query as an object; null where a left join found none."""
-        return sa.func.row_to_json(_WholeRow(cast(Any, rows).table_valued()))
+        whole = sa.func.row_to_json(_WholeRow(cast(Any, rows).table_valued()))
+        labels = labels_of(names)
+        if labels is names:
+            return whole
+        pieces = _pieces(names, labels, str(cast(Any, rows).name))
+        return sa.case((whole.is_(None), sa.null()), else_=sa.cast(fixed(" || ".join(pieces)), sa.JSON()))
 
     def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
         """An array that stands by itself. Its rows are sorted again: a join may have changed their order."""

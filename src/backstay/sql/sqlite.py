@@ -151,7 +151,7 @@ class SqliteDialect:
         arguments = [part for name, value in members for part in (name_literal(name), value)]
         return sa.func.json_object(*arguments)
 
-    def json_row(self, rows: sa.FromClause) -> Expression:
+    def json_row(self, rows: sa.FromClause, names: Sequence[str]) -> Expression:
         """SQLite has no lateral queries."""
         raise AssertionError("objects are made of members")
 
