@@ -212,7 +212,7 @@ class Wire:
             job.fail(translated(result, job.statement.labels, write=job.write))
 
     def _committed_not(self, result: Any) -> None:
-        error = translated(result)
+        error = translated(result, write=True)
         again = state_of(result) in AGAIN
         jobs, self._committing = self._committing, []
         for job in jobs:

@@ -109,8 +109,10 @@ class Dialect(Protocol):
         """A filter's comparison."""
         ...
 
-    def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
-        """An aggregate of rows; without an expression, their number."""
+    def aggregate(
+        self, function: Function, column: Column | None, expression: Expression | None, *, distinct: bool
+    ) -> Expression:
+        """An aggregate of a column's values, given as an expression; without one, the number of rows."""
         ...
 
     def measure_value(self, function: Function, column: Column | None, expression: Expression) -> Expression:

@@ -162,15 +162,26 @@ class PostgresDialect:
             return text.ilike(value)
         return sa.func.strpos(text, sa.cast(value, sa.Text())) > fixed("0")
 
-    def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
-        """An aggregate of rows; without an expression, their number."""
-        if expression is None:
+    def aggregate(
+        self, function: Function, column: Column | None, expression: Expression | None, *, distinct: bool
+    ) -> Expression:
+        """An aggregate of a column's values; without any, the number of rows."""
+        if expression is None or column is None:
             return sa.func.count()
         argument: Any = sa.distinct(expression) if distinct else expression
         kind = expression.type
         if function is Function.AVG and isinstance(kind, sa.Integer):
             # As SQLite divides: the exact sum as a double.
             return sa.cast(sa.func.sum(argument), _DOUBLE).op("/")(sa.func.count(argument))
+        if function is Function.AVG and column.kind is Kind.NUMERIC and column.scale is not None:
+            # An integer of the last digit divides as SQLite's does.
+            tens = fixed(str(10**column.scale))
+            total = sa.cast(sa.func.sum(argument).op("*")(tens), _DOUBLE)
+            return total.op("/")(sa.func.count(argument).op("*")(tens))
+        if column.kind is Kind.FLOAT and function in (Function.SUM, Function.AVG):
+            # Fifteen digits, which is what a double keeps as a numeric: the others depend on the order of the rows.
+            found = cast(Expression, getattr(sa.func, function.value)(argument))
+            return sa.cast(sa.cast(found, sa.Numeric()), _DOUBLE)
         if function is Function.AVG:
             return sa.cast(sa.func.avg(argument), _DOUBLE)
         if function is Function.SUM and isinstance(kind, sa.Integer):
@@ -311,7 +322,8 @@ def _instant(value: datetime) -> bytes:
 
 _STORED: Mapping[Kind, Callable[[Any], bytes]] = {
     Kind.BOOLEAN: lambda value: b"t" if value else b"f",
-    Kind.FLOAT: lambda value: repr(float(value)).encode(),
+    # SQLite knows no negative zero.
+    Kind.FLOAT: lambda value: repr(float(value) + 0.0).encode(),
     Kind.DATETIME: _instant,
     Kind.DATE: lambda value: value.isoformat().encode(),
     Kind.TIME: lambda value: value.isoformat().encode(),
