@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -19,7 +20,8 @@ from .kinds import kind_of
 from .model import Kind, Search
 from .search_ddl import ROWIDS, create_search, drop_search
 
-_MARK = "backstay_search"
+#: Beside the tables: Alembic would write what is in their `info` into migrations.
+_DECLARED: WeakKeyDictionary[sa.Table, Search] = WeakKeyDictionary()
 #: PostgreSQL cuts longer names; this leaves room for `ix_`.
 _NAME_BYTES_MAX = 60
 #: FTS5 has columns of these names already.
@@ -42,7 +44,7 @@ def search_name(table: str) -> str:
 
 def search_of(table: sa.Table) -> Search | None:
     """What was declared for a table."""
-    return cast(Any, table).info.get(_MARK)
+    return _DECLARED.get(table)
 
 
 def declare_search(model: type[Any], table: sa.Table) -> None:
@@ -53,11 +55,10 @@ def declare_search(model: type[Any], table: sa.Table) -> None:
     """
     given: Any = getattr(model, "__search__", ())
     names = (given,) if isinstance(given, str) else tuple(given)
-    if not names or _MARK in table.info:
+    if not names or table in _DECLARED:
         return
     columns = [_column(model, name) for name in dict.fromkeys(names)]
-    made = Search(table.name, tuple(c.name for c in columns), rowid_of(table))
-    table.info[_MARK] = made
+    _DECLARED[table] = Search(table.name, tuple(c.name for c in columns), rowid_of(table))
     event.listen(table, "after_create", _created)
     event.listen(table, "before_drop", _dropped)
 
@@ -106,4 +107,4 @@ def _created(table: sa.Table, connection: sa.Connection, **kw: Any) -> None:
 
 
 def _dropped(table: sa.Table, connection: sa.Connection, **kw: Any) -> None:
-    drop_search(connection, table.name, search_name(table.name), schema=table.schema)
+    drop_search(connection, search_name(table.name), schema=table.schema)

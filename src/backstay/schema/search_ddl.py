@@ -66,7 +66,7 @@ def create_search(connection: sa.Connection, search: Search, name: str, *, schem
         rebuild(connection, name)
 
 
-def drop_search(connection: sa.Connection, table: str, name: str, *, schema: str | None = None) -> None:
+def drop_search(connection: sa.Connection, name: str, *, schema: str | None = None) -> None:
     """Drop the index, if it is there."""
     quote = connection.dialect.identifier_preparer.quote_identifier
     if connection.dialect.name == "postgresql":
