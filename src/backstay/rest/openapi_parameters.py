@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from ..config import Config
 from ..query.ir import Op
 from ..query.names import INCLUDES_MAX, PATH_STEPS_MAX, operators_of
+from ..query.search import WORDS_MAX
 from ..query.values import LIST_ITEMS_MAX
 from ..schema.model import ADDITIVE, ORDERED, Column, Kind
 from ..schema.resource import Catalog, Resource
@@ -28,6 +29,8 @@ _PLAIN = re.compile(r"[^\s,.()\[\]=\"]+\Z")
 _LIST_SYNTAX = re.compile(r"[,\"]|\A\s|\s\Z|\A\Z")
 _TEXT_ITEM = r'("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*)'
 _TEXT_LIST = rf"^\s*{_TEXT_ITEM}(,\s*{_TEXT_ITEM}){{0,{LIST_ITEMS_MAX - 1}}}$"
+#: Letters and digits of the most common scripts.
+_LETTER = "[0-9A-Za-zÀ-ÖØ-öø-ʯЀ-ҁぁ-ゖ一-龥가-힣]"
 _ALIAS = r"([A-Za-z_][A-Za-z0-9_]{0,62}:)?"
 
 _MEANINGS: dict[Op, str] = {
@@ -111,6 +114,8 @@ def filters(resource: Resource, label: Label, components: Components) -> list[Js
         text = f"Rows whose `{column.name}` is null, or is not."
         shown = query(f"{column.name}[is]", text, {"type": "string", "enum": tests})
         found.append(components.add("parameters", f"{label.one}.{column.name}.is", shown))
+    if resource.table.search is not None:
+        found.append(components.add("parameters", f"{label.one}.q", _search(resource)))
     pattern = _group_pattern(resource)
     if pattern:
         for word, meaning in (("or", "any"), ("and", "all")):
@@ -121,6 +126,18 @@ def filters(resource: Resource, label: Label, components: Components) -> list[Js
             shown = query(word, text, {"type": "string", "pattern": pattern})
             found.append(components.add("parameters", f"{label.one}.{word}", shown))
     return found
+
+
+def _search(resource: Resource) -> Json:
+    """Full text search; the schema admits what surely has a word to look for and not too many of them."""
+    assert resource.table.search is not None, "only such resources have the parameter"
+    by_sql = {column.sql.name: name for name, column in resource.columns.items()}
+    names = " or ".join(f"`{by_sql[name]}`" for name in resource.table.search.columns)
+    text = (
+        f'Rows with all of these words in {names}. `"two words"` side by side, `-word` leaves rows out, `word*` is '
+        "the beginning of a word; case does not count. With it, `sort=-relevance` shows the best first."
+    )
+    return query("q", text, {"type": "string", "pattern": rf'^"?{_LETTER}[^\u0000]{{0,{WORDS_MAX * 2 - 4}}}$'})
 
 
 def _operand(column: Column, op: Op) -> Json:
