@@ -23,6 +23,7 @@ from backstay.rest.cursors import CURSOR_CHARS_MAX
 from backstay.rest.groups import DEPTH_MAX as GROUP_DEPTH_MAX
 from backstay.rest.params import PAGE_MAX
 from support.documents import ROOT, Walk, blocks_of, pages
+from support.postgres import fresh_database
 
 README = ROOT / "README.md"
 EXECUTED = [README, *pages("docs/start", "docs/guides")]
@@ -61,7 +62,8 @@ def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     """Every block is a file, a command that succeeds, or what the command before it printed."""
     folder = tmp_path / "work"
     shutil.copytree(ROOT / "examples/existing_database", folder / "examples/existing_database")
-    with Walk(folder, skip=NOT_RUN) as walk:
+    given = {"DATABASE_URL": fresh_database()} if page.stem == "postgresql" else {}
+    with Walk(folder, skip=NOT_RUN, environment=given) as walk:
         walk.page(page)
 
 
