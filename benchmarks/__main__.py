@@ -75,7 +75,7 @@ def settings_of(options: argparse.Namespace) -> runner.Settings:
         cases=options.cases,
         rounds=options.rounds or (3 if options.quick else 7),
         seconds=options.seconds or (0.7 if options.quick else 2.0),
-        warmup_s=0.3 if options.quick else 1.0,
+        warmup_s=0.3 if options.quick and not options.postgres else 1.0,  # V8 compiles what is hot only after a while
         cold_starts=3 if options.quick else 5,
         directory=options.directory.resolve() / "run",
         pin=not options.no_pin,

@@ -20,7 +20,7 @@ Make = Callable[[], Target]
 
 MAIN = ("backstay", "bare")
 SQLITE_PEERS = ("fastapi", "litestar", "django", "pocketbase", "pocketbase-nolog")
-POSTGRES_PEERS = ("fastapi", "litestar", "django", "fastify")
+POSTGRES_PEERS = ("fastapi", "litestar", "django", "fastify", "fastify-pipelined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def _sqlite(asked: Sequence[str], directory: Path, say: Say) -> Iterator[Block]:
 @contextmanager
 def _postgres(asked: Sequence[str], directory: Path, say: Say, cpus: set[int] | None) -> Iterator[Block]:
     say("data for PostgreSQL")
+    node = directory / "node"
     with Cluster(directory / "postgres", cpus) as cluster:
         makers: dict[str, Make] = {
             "backstay": lambda: target.backstay(cluster.copy("backstay")),
@@ -70,7 +71,8 @@ def _postgres(asked: Sequence[str], directory: Path, say: Say, cpus: set[int] | 
             "fastapi": lambda: target.fastapi(cluster.copy("fastapi")),
             "litestar": lambda: target.litestar(cluster.copy("litestar")),
             "django": lambda: target.django(cluster.copy("django")),
-            "fastify": lambda: fastify(cluster.copy("fastify"), directory / "fastify"),
+            "fastify": lambda: fastify(cluster.copy("fastify"), node),
+            "fastify-pipelined": lambda: fastify(cluster.copy("fastify-pipelined"), node, pipelined=True),
         }
         yield Block(_made(asked, makers, say), cluster.cpu_s)
 

@@ -4,6 +4,7 @@
 opens the connections and says so, waits for "go", sends until the time is over, and answers with the
 figures. So the parent can read the server's CPU time when nothing but the load lies in between.
 It never sleeps: a client that does makes the server pay for waking it, the more the slower the server is.
+While it has nothing to read it yields its core, which in the PostgreSQL block it shares with PostgreSQL.
 The loop is closed: each client has one request in flight and sends the next when the answer is complete.
 """
 
@@ -95,6 +96,7 @@ def drive(clients: dict[int, Client], requests: list[bytes], seconds: float) -> 
     while in_flight:
         events = poller.poll(0)
         if not events:
+            os.sched_yield()
             if clock() - heard_s > SILENCE_S_MAX:
                 raise TimeoutError(f"no answer within {SILENCE_S_MAX:g} s, {in_flight} requests in flight")
             continue

@@ -45,6 +45,7 @@ class Config:
     write_queue_max: int = 1_024
     pool_size: int = 10
     pool_mode: str = "session"
+    replicas: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
@@ -122,6 +123,7 @@ _HELP: Mapping[str, str] = {
     "write_queue_max": "Writes that may wait for SQLite's writer or a connection before new ones get 503.",
     "pool_size": "Most PostgreSQL connections of one process.",
     "pool_mode": "session, or transaction behind a pooler such as PgBouncer that shares connections.",
+    "replicas": "URLs of PostgreSQL read replicas, separated by commas.",
 }
 
 SETTINGS: tuple[Setting, ...] = tuple(

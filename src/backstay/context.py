@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -41,6 +42,14 @@ ANONYMOUS = Principal()
 TIMEOUT_S = 30.0
 
 
+#: ASGI's: the next message of a request.
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class ClientGoneError(Exception):
+    """The client went away: nobody will read an answer."""
+
+
 class Context:
     """One request's frame: its id, principal, deadline, and what it has cost so far.
 
@@ -49,9 +58,23 @@ class Context:
         deadline: `time.monotonic()` value after which work for this request stops.
         statements: SQL statements run so far.
         database_s: seconds spent in them, waiting included.
+        read_after: a position in the primary's log that what is read has to show; 0 for none.
+        wrote: the position after this request's last write; 0 where nobody needs it.
+        receive: tells that the client went away, once nobody else reads the request; see `db.departures`.
+        gone: whether it did, as far as anybody looked.
     """
 
-    __slots__ = ("database_s", "deadline", "principal", "request_id", "statements")
+    __slots__ = (
+        "database_s",
+        "deadline",
+        "gone",
+        "principal",
+        "read_after",
+        "receive",
+        "request_id",
+        "statements",
+        "wrote",
+    )
 
     def __init__(self, request_id: str, principal: Principal = ANONYMOUS, deadline: float | None = None) -> None:
         self.request_id = request_id
@@ -59,3 +82,7 @@ class Context:
         self.deadline = time.monotonic() + TIMEOUT_S if deadline is None else deadline
         self.statements = 0
         self.database_s = 0.0
+        self.read_after = 0
+        self.wrote = 0
+        self.receive: Receive | None = None
+        self.gone = False

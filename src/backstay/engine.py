@@ -154,7 +154,7 @@ class Engine:
         query = Update(resource.name, tuple(fields), slots)
         statement = self.prepare(query, self.standing(context.principal))
         values = self._bind_keyed(statement, [*fields.values(), *key], resource, key)
-        row = await self._write(statement, values, resource, context)
+        row = await self._write(statement, values, resource, context, key)
         if row is None:
             await self._explain(resource, key, "update", context)
             raise NotFoundError(resource.name, ",".join(key))
@@ -165,7 +165,7 @@ class Engine:
         query = Delete(resource.name, tuple(range(len(key))))
         statement = self.prepare(query, self.standing(context.principal))
         values = self._bind_keyed(statement, key, resource, key)
-        if await self._write(statement, values, resource, context) is None:
+        if await self._write(statement, values, resource, context, key) is None:
             await self._explain(resource, key, "delete", context)
             raise NotFoundError(resource.name, ",".join(key))
 
@@ -176,10 +176,7 @@ class Engine:
         try:
             return self.bind(statement, raw)
         except ValidationError as error:
-            names = {column.name for column in resource.key}
-            if all(e.field in names for e in error.errors):
-                raise NotFoundError(resource.name, ",".join(key)) from None
-            raise
+            raise _unfound(error, resource, key) from None
 
     async def _explain(self, resource: Resource, key: Sequence[str], action: str, context: Context) -> None:
         """Refuse with 403 what the principal may see but not change; what it may not see is not there."""
@@ -194,7 +191,12 @@ class Engine:
             raise ForbiddenError(action, f"this row of {resource.name}", anonymous=context.principal.is_anonymous)
 
     async def _write(
-        self, statement: Statement, values: list[Any], resource: Resource, context: Context
+        self,
+        statement: Statement,
+        values: list[Any],
+        resource: Resource,
+        context: Context,
+        key: Sequence[str] = (),
     ) -> Row | None:
         parameters = statement.parameters(values, context.principal)
         try:
@@ -203,6 +205,8 @@ class Engine:
             anonymous = context.principal.is_anonymous
             action = f"{statement.action} this row of"
             raise ForbiddenError(action, resource.name, anonymous=anonymous) from None
+        except ValidationError as error:
+            raise _unfound(error, resource, key) from None
         except ConstraintViolationError as violation:
             raise await self._refusal(violation, statement, values, resource, context) from None
 
@@ -268,6 +272,14 @@ class Engine:
             return False
         found = self.read(compile_plan(plan, self._dialect), [value], context)
         return bool(found if isinstance(found, list) else await found)
+
+
+def _unfound(error: ValidationError, resource: Resource, key: Sequence[str]) -> Problem:
+    """That there is no such row, where nothing but its key was at fault."""
+    names = {column.name for column in resource.key}
+    if key and all(e.field in names for e in error.errors):
+        return NotFoundError(resource.name, ",".join(key))
+    return error
 
 
 def _names(resource: Resource, columns: Sequence[str]) -> list[str]:

@@ -54,9 +54,9 @@ KINDS: dict[Kind, str] = {
     Kind.UUID: "u",
     Kind.BYTES: "by",
     Kind.JSON: "j jb",
-    Kind.OTHER: "inter tmz ip net mac mac8 m bits vbits o rc ch q lsn",
-    Kind.OPAQUE: "x p bx pl jp xd pr nt",
-    Kind.RANGE: "r tr mr",
+    Kind.OTHER: "mr inter tmz ip net mac mac8 m bits vbits o ch q lsn",
+    Kind.OPAQUE: "rc x p bx pl jp xd pr nt",
+    Kind.RANGE: "r tr",
     Kind.ENUM: "mo os",
     Kind.ARRAY: "tg ta ia na ma ya ja dd mat xa ca",
 }

@@ -9,23 +9,24 @@ const LIMIT_MAX = 100
 const TOKENS_MAX = 10_000
 const JSON_TYPE = 'application/json; charset=utf-8'
 
+pg.types.setTypeParser(pg.types.builtins.JSON, (text) => text) // sent as it comes, so not parsed
 const pool = new pg.Pool({ connectionString: process.env.BENCH_DATABASE, max: 10, idleTimeoutMillis: 0 })
 
 const ONE_GAME =
-  'select row_to_json(g)::text from ' +
+  'select row_to_json(g) from ' +
   '(select id, slug, name, created_at, updated_at, version from games where id = $1) g'
 const CREATE_SCORE =
-  'insert into scores (game_id, player_id, value) values ($1, $2, $3) returning row_to_json(scores)::text'
+  'insert into scores (game_id, player_id, value) values ($1, $2, $3) returning row_to_json(scores)'
 
 // The page size is part of the text: as a parameter it would be planned again on each call.
 const pageOfGames = perLimit(
   (limit) =>
-    "select (select coalesce(json_agg(g), '[]')::text from (select id, slug, name, created_at, updated_at, version " +
+    "select (select coalesce(json_agg(g), '[]') from (select id, slug, name, created_at, updated_at, version " +
     `from games order by id limit ${limit} offset $1) g), (select count(*)::int from games)`
 )
 const topScores = perLimit(
   (limit) =>
-    "select coalesce(json_agg(r), '[]')::text from " +
+    "select coalesce(json_agg(r), '[]') from " +
     '(select s.id, s.game_id, s.player_id, s.value, s.created_at, s.updated_at, s.version, p as player ' +
     'from scores s left join lateral (select u.id, u.username from users u where u.id = s.player_id) p on true ' +
     `where s.game_id = $1 order by s.value desc, s.id desc limit ${limit}) r`
@@ -35,8 +36,22 @@ function perLimit(text) {
   return Array.from({ length: LIMIT_MAX + 1 }, (_, limit) => text(limit))
 }
 
-async function row(name, text, values) {
-  const { rows } = await pool.query({ name, text, values, rowMode: 'array' })
+// Reads take turns on a few pipelined connections where that is asked for, else use the pool as writes do.
+const pipelined = await Promise.all(
+  Array.from({ length: Number(process.env.BENCH_PIPELINED ?? 0) }, async () => {
+    const client = new pg.Client({ connectionString: process.env.BENCH_DATABASE, pipeline: true })
+    await client.connect()
+    return client
+  })
+)
+let turn = 0
+
+function reader() {
+  return pipelined.length === 0 ? pool : pipelined[turn++ % pipelined.length]
+}
+
+async function row(client, name, text, values) {
+  const { rows } = await client.query({ name, text, values, rowMode: 'array' })
   return rows[0]
 }
 
@@ -72,7 +87,7 @@ app.get(
   '/api/v1/games/:id',
   { schema: { params: { type: 'object', properties: { id } } } },
   async (request, reply) => {
-    const found = await row('game', ONE_GAME, [request.params.id])
+    const found = await row(reader(), 'game', ONE_GAME, [request.params.id])
     if (found === undefined) return reply.code(404).send({ title: 'Not Found' })
     reply.header('content-type', JSON_TYPE)
     return `{"data":${found[0]}}`
@@ -84,7 +99,7 @@ app.get(
   { schema: { querystring: { type: 'object', properties: { page, limit } } } },
   async (request, reply) => {
     const { page, limit } = request.query
-    const [games, total] = await row(`games${limit}`, pageOfGames[limit], [(page - 1) * limit])
+    const [games, total] = await row(reader(), `games${limit}`, pageOfGames[limit], [(page - 1) * limit])
     const pages = Math.ceil(total / limit)
     reply.header('content-type', JSON_TYPE)
     return (
@@ -107,7 +122,7 @@ app.get(
   },
   async (request, reply) => {
     const { game_id, limit } = request.query
-    const [scores] = await row(`scores${limit}`, topScores[limit], [game_id])
+    const [scores] = await row(reader(), `scores${limit}`, topScores[limit], [game_id])
     reply.header('content-type', JSON_TYPE)
     return `{"data":${scores},"meta":{"page":1,"limit":${limit}}}`
   }
@@ -131,7 +146,7 @@ app.post(
   async (request, reply) => {
     const { game_id, value } = request.body
     try {
-      const [score] = await row('create', CREATE_SCORE, [game_id, request.user, value])
+      const [score] = await row(pool, 'create', CREATE_SCORE, [game_id, request.user, value])
       reply.code(201).header('content-type', JSON_TYPE)
       return `{"data":${score}}`
     } catch (error) {

@@ -70,7 +70,8 @@ def migrate_command(
     """Apply every pending migration, all or none."""
     from ..db import migrate as migrations
 
-    done = migrations.migrate(_project(_load(target, database)), allow_destructive=allow_destructive)
+    project = _project(_load(target, database))
+    done = migrations.migrate(project, allow_destructive=allow_destructive, warn=_warn)
     if json:
         applied = [m.revision for m in done.applied]
         _print_json({"applied": applied, "current": done.current, "adopted": done.adopted})
@@ -95,7 +96,7 @@ def rollback_command(
     from ..db import migrate as migrations
 
     project = _project(_load(target, database))
-    undone = migrations.rollback(project, steps, allow_destructive=allow_destructive)
+    undone = migrations.rollback(project, steps, allow_destructive=allow_destructive, warn=_warn)
     if json:
         _print_json({"rolled_back": [m.revision for m in undone], "current": undone[-1].follows})
         return
@@ -157,7 +158,7 @@ def reset_command(target: Target = "", yes: Yes = False, database: Database = No
     project = _project(loaded)
     rows = migrations.contents(project)
     if rows and not yes:
-        _confirm(f"{project.database} has {sum(rows.values()):,} rows in {len(rows)} tables", asked=not json)
+        _confirm(f"{project.place} has {sum(rows.values()):,} rows in {len(rows)} tables", asked=not json)
     done = migrations.migrate(project, fresh=True)
     seeded = _seed(loaded, quiet=json) if loaded.app.seeders else []
     if json:
@@ -208,6 +209,11 @@ def _confirm(what: str, *, asked: bool) -> None:
     if not asked or not sys.stdin.isatty():
         raise OperatorError(f"{what}: add --yes to drop them.")
     typer.confirm(f"{what}. Drop them?", abort=True, err=True)
+
+
+def _warn(sentence: str) -> None:
+    """On standard error, while the operator can still press Ctrl-C."""
+    typer.echo(f"warning: {sentence}", err=True)
 
 
 def _plain(operations: Sequence[Operation]) -> list[dict[str, str]]:

@@ -82,6 +82,9 @@ class Metrics:
             "backstay_database_connections", "Open database connections for requests.", value=gauges.connections
         )
         yield CounterMetricFamily(
+            "backstay_replica_reads", "Reads that a replica answered.", value=gauges.replica_reads
+        )
+        yield CounterMetricFamily(
             "backstay_reads_spilled", "Reads that were too slow to share.", value=gauges.reads_spilled
         )
         yield GaugeMetricFamily("backstay_statement_cache_size", "Compiled statements held.", value=size)

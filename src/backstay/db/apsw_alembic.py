@@ -18,6 +18,7 @@ from alembic.operations.batch import ApplyBatchImpl
 
 _COPY = "_alembic_tmp_"
 _TRIGGERS = sa.text("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = :name ORDER BY rowid")
+_INDEXES = sa.text("SELECT name FROM sqlite_schema WHERE type = 'index'")
 _OPTIONS = sa.text("SELECT wr, strict FROM pragma_table_list(:name) WHERE schema = 'main'")
 
 
@@ -62,6 +63,20 @@ class ApswImpl(SQLiteImpl):
             if collation.upper() != "BINARY" and isinstance(column.type, sa.String) and not column.type.collation:
                 column.type = column.type.copy()
                 column.type.collation = collation
+
+    def correct_for_autogen_constraints(
+        self,
+        conn_unique_constraints: Any,
+        conn_indexes: Any,
+        metadata_unique_constraints: Any,
+        metadata_indexes: Any,
+    ) -> None:
+        """Reflection does not list an index of expressions; it is there when its name is."""
+        assert self.connection is not None, "autogenerate has a database"
+        there = set(self.connection.scalars(_INDEXES))
+        for index in [index for index in metadata_indexes if index.name in there]:
+            if not all(isinstance(expression, sa.Column) for expression in index.expressions):
+                metadata_indexes.discard(index)
 
     def rename_table(self, old_table_name: str, new_table_name: Any, schema: Any = None) -> None:
         """Give a copy its name: without a look at views, whose table is missing now; with the old one's triggers."""

@@ -57,6 +57,7 @@ class Gauges:
     reads_spilled: int
     reads_running: int
     connections: int = 1
+    replica_reads: int = 0
 
 
 class Database(Protocol):

@@ -92,7 +92,7 @@ def create_sync_engine(
     if backend_of(url) == "sqlite":
         return apsw_dialect.create_sync_engine(_parsed(url), write=write, on_connect=on_connect, **options)
     engine = sa.create_engine(psycopg_url(url), **_postgres_options(options, write=write))
-    _prepare(engine, {"TimeZone": "UTC"}, on_connect, failure=_unreachable)
+    _prepare(engine, {"TimeZone": "UTC"}, on_connect, failure=unreachable)
     return engine
 
 
@@ -166,8 +166,9 @@ def _unavailable(url: URL, error: Exception) -> Problem:
     return Problem("UNAVAILABLE", "The database cannot be reached.", headers=[("Retry-After", "1")])
 
 
-def _unreachable(url: URL, error: Exception) -> OperatorError:
+def unreachable(url: str | URL, error: Exception) -> OperatorError:
     """What to mend, from what libpq says; it has no code for it."""
+    url = _parsed(url)
     said = str(error).strip()
     where = display_url(url)
     if f'database "{url.database}" does not exist' in said:

@@ -8,26 +8,20 @@ the one module that needs Alembic, which takes a while to import: commands impor
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import apsw
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from ..errors import OperatorError
-from .apsw_dialect import create_sync_engine
+from .migration_database import broken_references, drop_everything, in_memory, place_of, reading, table_names, writing
 from .migration_diff import Difference, Operation, Risk, code_of, differences, safe_part
 from .migration_files import Draft, Migration, load_migrations, write_migration
-from .migration_steps import Direction, broken_references, run_step
+from .migration_steps import Direction, Warn, run_step
 
 VERSION_TABLE = "alembic_version"
-#: How long a process waits for another one's migration.
-WAIT_MS = 60_000
 
 _VERSIONS = sa.Table(
     VERSION_TABLE,
@@ -45,19 +39,9 @@ class Project:
     folder: Path
 
     @property
-    def database(self) -> Path | None:
-        """The database's file; None in memory.
-
-        Raises:
-            OperatorError: a URL of another database than SQLite.
-        """
-        try:
-            url = sa.make_url(self.url)
-        except SQLAlchemyError:
-            raise OperatorError(f"{self.url!r} is no database URL: write sqlite:///file.db.") from None
-        if url.get_backend_name() != "sqlite":
-            raise OperatorError(f"Migrations know SQLite only yet, not {url.get_backend_name()}.")
-        return None if url.database in (None, "", ":memory:") else Path(str(url.database))
+    def place(self) -> str:
+        """What to call the database."""
+        return place_of(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +98,10 @@ class Prepared:
     refused: tuple[Operation, ...] = ()
 
 
+def _quiet(_: str) -> None:
+    """Nobody is told."""
+
+
 def status(project: Project) -> Status:
     """Compare files, models and database; changes nothing.
 
@@ -121,7 +109,7 @@ def status(project: Project) -> Status:
         OperatorError: as every function here, for what the operator has to mend.
     """
     history = load_migrations(project.folder)
-    with _reading(project) as connection:
+    with reading(project.url) as connection:
         current = _current(connection)
         pending = _after(history, current)
         found: list[Difference] = [] if pending else _differences(connection, project, history)
@@ -132,7 +120,7 @@ def status(project: Project) -> Status:
 def plan(project: Project) -> tuple[Operation, ...]:
     """What differs between the models and the database now."""
     history = load_migrations(project.folder)
-    with _reading(project) as connection:
+    with reading(project.url) as connection:
         return tuple(d.operation for d in _differences(connection, project, history))
 
 
@@ -145,7 +133,7 @@ def new(project: Project, title: str, *, empty: bool = False, now: datetime | No
     history = load_migrations(project.folder)
     if empty:
         return Written(write_migration(project.folder, Draft(title), history, now=now or datetime.now(UTC)))
-    with _reading(project) if history else _in_memory() as connection:
+    with reading(project.url) if history else in_memory() as connection:
         pending = _after(history, _current(connection))
         if pending:
             first = f"{pending[0].path.name} is not applied yet"
@@ -157,40 +145,45 @@ def new(project: Project, title: str, *, empty: bool = False, now: datetime | No
     return Written(written, tuple(difference.operation for difference in found))
 
 
-def migrate(project: Project, *, allow_destructive: bool = False, fresh: bool = False) -> Migrated:
+def migrate(
+    project: Project, *, allow_destructive: bool = False, fresh: bool = False, warn: Warn = _quiet
+) -> Migrated:
     """Apply every pending migration in one transaction; take over a database that is as the models say already.
 
     Args:
         allow_destructive: whether a table with rows, or a column of one, may go.
         fresh: drop everything first.
+        warn: gets a sentence before each step on a big table that others will wait for.
     """
     history = load_migrations(project.folder)
     if not history and project.metadata.tables:
         raise OperatorError("There are no migrations yet: write the first with `backstay db new initial`.")
-    with _writing(project) as connection:
+    with writing(project.url) as connection:
         if fresh:
-            _drop_everything(connection)
+            drop_everything(connection)
         current = _current(connection)
         pending = _after(history, current)
         adopted = current is None and bool(pending) and _agrees(connection, project, history)
         if not adopted:
-            _run(connection, pending, "upgrade", allow_destructive=allow_destructive)
+            _run(connection, pending, "upgrade", allow_destructive=allow_destructive, warn=warn)
         if pending:
             _set_current(connection, pending[-1].revision)
     head = history[-1].revision if history else None
     return Migrated(() if adopted else tuple(pending), head, adopted)
 
 
-def rollback(project: Project, steps: int = 1, *, allow_destructive: bool = False) -> tuple[Migration, ...]:
+def rollback(
+    project: Project, steps: int = 1, *, allow_destructive: bool = False, warn: Warn = _quiet
+) -> tuple[Migration, ...]:
     """Take back the last migrations, newest first, in one transaction."""
     history = load_migrations(project.folder)
-    with _writing(project) as connection:
+    with writing(project.url) as connection:
         current = _current(connection)
         applied = history[: len(history) - len(_after(history, current))]
         if not applied:
             raise OperatorError("No migration is applied: there is nothing to roll back.")
         undone = applied[: -steps - 1 : -1] if steps < len(applied) else applied[::-1]
-        _run(connection, undone, "downgrade", allow_destructive=allow_destructive)
+        _run(connection, undone, "downgrade", allow_destructive=allow_destructive, warn=warn)
         _set_current(connection, undone[-1].follows)
     return tuple(undone)
 
@@ -210,7 +203,7 @@ def prepare_dev(project: Project, *, now: datetime | None = None) -> Prepared:
             return Prepared(refused=(Operation(str(error), Risk.LOSSY),))
         files += [migration.path for migration in had]
         applied += [Operation(f"{migration.title} ({migration.path.name})", Risk.SAFE) for migration in had]
-    with _reading(project) as connection:
+    with reading(project.url) as connection:
         found = _differences(connection, project, history)
         safe = safe_part(found)
         if safe:
@@ -225,8 +218,8 @@ def prepare_dev(project: Project, *, now: datetime | None = None) -> Prepared:
 
 def contents(project: Project) -> dict[str, int]:
     """The number of rows in each table that has some; empty for a database that is not there."""
-    with _reading(project) as connection:
-        names = [name for name, kind in _listed(connection) if kind == "table" and name != VERSION_TABLE]
+    with reading(project.url) as connection:
+        names = [name for name in table_names(connection) if name != VERSION_TABLE]
         counts = {n: connection.scalar(sa.select(sa.func.count()).select_from(sa.table(n))) or 0 for n in names}
     return {name: count for name, count in counts.items() if count}
 
@@ -250,7 +243,8 @@ def _write(
 def _differences(connection: sa.Connection, project: Project, history: Sequence[Migration]) -> list[Difference]:
     """Tables that no migration made are none of ours to drop."""
     owned = frozenset[str]().union(*(migration.tables for migration in history))
-    return differences(connection, project.metadata, owned)
+    made = frozenset[str]().union(*(migration.indexes for migration in history))
+    return differences(connection, project.metadata, owned, made)
 
 
 def _after(history: Sequence[Migration], current: str | None) -> list[Migration]:
@@ -263,13 +257,18 @@ def _after(history: Sequence[Migration], current: str | None) -> list[Migration]
 
 
 def _run(
-    connection: sa.Connection, migrations: Sequence[Migration], direction: Direction, *, allow_destructive: bool
+    connection: sa.Connection,
+    migrations: Sequence[Migration],
+    direction: Direction,
+    *,
+    allow_destructive: bool,
+    warn: Warn,
 ) -> None:
     if not migrations:
         return
     before = broken_references(connection)
     for migration in migrations:
-        lost = run_step(connection, migration, direction)
+        lost = run_step(connection, migration, direction, warn)
         if lost and not allow_destructive:
             command = "migrate" if direction == "upgrade" else "rollback"
             mend = f"read it, then run `backstay db {command} --allow-destructive`"
@@ -303,72 +302,3 @@ def _set_current(connection: sa.Connection, revision: str | None) -> None:
     connection.execute(_VERSIONS.delete())
     if revision is not None:
         connection.execute(_VERSIONS.insert().values(version_num=revision))
-
-
-def _listed(connection: sa.Connection) -> list[tuple[str, str]]:
-    """(name, kind) of what SQLite did not make itself: tables, virtual and shadow ones, views."""
-    listed = sa.func.pragma_table_list().table_valued("schema", "name", "type")
-    query = sa.select(listed.c.name, listed.c.type).where(listed.c.schema == "main")
-    return [(name, kind) for name, kind in connection.execute(query) if not name.startswith("sqlite_")]
-
-
-def _drop_everything(connection: sa.Connection) -> None:
-    """Drop views, then tables: virtual ones first, which take their shadow tables along."""
-    found = _listed(connection)
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    for wanted in ("view", "virtual", "table"):
-        for name, kind in found:
-            if kind == wanted:
-                connection.exec_driver_sql(f"DROP {'VIEW' if kind == 'view' else 'TABLE'} {quote(name)}")
-
-
-@contextmanager
-def _in_memory() -> Generator[sa.Connection]:
-    engine = create_sync_engine("sqlite://", write=True)
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def _reading(project: Project) -> Generator[sa.Connection]:
-    """A connection that changes nothing; a file that does not exist is an empty database."""
-    path = project.database
-    if path is None or not path.exists():
-        with _in_memory() as connection:
-            yield connection
-        return
-    with _one_line(path), create_sync_engine(project.url, poolclass=NullPool).connect() as connection:
-        yield connection
-
-
-@contextmanager
-def _writing(project: Project) -> Generator[sa.Connection]:
-    """The one transaction of a run, which holds the write lock from its first statement on."""
-
-    def prepare(connection: apsw.Connection) -> None:
-        connection.set_busy_timeout(WAIT_MS)
-        connection.pragma("foreign_keys", False)  # pyright: ignore[reportUnknownMemberType]
-
-    path = project.database
-    if path is None:
-        raise OperatorError("A database in memory has nothing to migrate: name a file.")
-    engine = create_sync_engine(project.url, write=True, on_connect=prepare, poolclass=NullPool)
-    with _one_line(path), engine.begin() as connection:
-        # Inspecting runs pragmas, which begin no transaction: two processes would see one revision.
-        connection.execute(sa.select(sa.literal(1)))
-        yield connection
-
-
-@contextmanager
-def _one_line(path: Path) -> Generator[None]:
-    """What SQLite says, in one line."""
-    try:
-        yield
-    except DBAPIError as error:
-        said = str(error.orig).splitlines()[0]
-        if "locked" in said:
-            raise OperatorError(f"Another process keeps writing {path}: stop it, or try again.") from None
-        raise OperatorError(f"Cannot migrate {path}: {said}.") from None

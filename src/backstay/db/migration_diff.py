@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,20 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.sql import elements, functions
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ..schema.base import UtcDateTime, current_instant
+from ..schema.indexes import is_special
 from ..schema.kinds import kind_of, plain
 from ..schema.types import Array
-from .apsw_alembic import register
+from . import apsw_alembic, postgres_alembic
+from .migration_enums import enum_changes
+from .postgres_types import BYTES
 
+#: How PostgreSQL shows a literal default: `'1'::bigint`.
+_CAST = re.compile(r"(?<=')::[a-z ]+\Z")
+#: How SQLite shows the default of an instant.
+_CLOCK = "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')"
 _OWN_TYPES = "from backstay.schema.base import UtcDateTime"
 _OWN_ARRAY = "from backstay.schema.types import Array"
 _OWN_CLOCK = "from backstay.schema.base import current_instant"
@@ -66,15 +74,22 @@ class Difference:
     operation: Operation
 
 
-def migration_context(connection: sa.Connection, *, owned: Collection[str] | None = None) -> MigrationContext:
+def migration_context(
+    connection: sa.Connection, *, owned: Collection[str] | None = None, made: Collection[str] = ()
+) -> MigrationContext:
     """Alembic's view of a connection.
 
     Args:
         owned: tables that migrations made; the database's other tables are none of ours and stay as they are.
+        made: indexes that migrations made; on SQLite those for PostgreSQL only are known by nothing else.
     """
-    register()
+    apsw_alembic.register()
+    postgres_alembic.register()
+    lacks_special = connection.dialect.name == "sqlite"
 
     def include(item: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:
+        if lacks_special and isinstance(item, sa.Index) and not reflected and is_special(item):
+            return name not in made
         foreign = type_ == "table" and reflected and compare_to is None
         return not foreign or owned is None or name in owned
 
@@ -88,11 +103,13 @@ def migration_context(connection: sa.Connection, *, owned: Collection[str] | Non
     return MigrationContext.configure(connection, opts=options)
 
 
-def differences(connection: sa.Connection, metadata: sa.MetaData, owned: Collection[str]) -> list[Difference]:
+def differences(
+    connection: sa.Connection, metadata: sa.MetaData, owned: Collection[str], made: Collection[str] = ()
+) -> list[Difference]:
     """What must be done to the database so that it agrees with the models."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        script = produce_migrations(migration_context(connection, owned=owned), metadata)
+        script = produce_migrations(migration_context(connection, owned=owned, made=made), metadata)
     assert script.upgrade_ops is not None, "produce_migrations always sets them"
     flat = list(_flat(script.upgrade_ops.ops))
     created = {op.table_name for _, op in flat if isinstance(op, ops.CreateTableOp)}
@@ -101,7 +118,12 @@ def differences(connection: sa.Connection, metadata: sa.MetaData, owned: Collect
         for _, op in flat
         if isinstance(op, ops.AddColumnOp) and _rows_can_have(op.column)
     }
-    return [Difference(table, op, describe(op, created, added)) for table, op in flat]
+    found = [Difference(table, op, describe(op, created, added)) for table, op in flat]
+    for change in enum_changes(connection, metadata):
+        risk, why = (Risk.SAFE, "") if change.grows else (Risk.RISKY, "it fails if rows have one that is gone")
+        words = Operation(f"let {change.table}.{change.column} be {', '.join(change.values)}", risk, why)
+        found += [Difference(change.table, step, words) for step in change.steps]
+    return found
 
 
 def _flat(operations: Sequence[ops.MigrateOperation], table: str = "") -> Iterator[tuple[str, ops.MigrateOperation]]:
@@ -176,6 +198,8 @@ def _altered_column(op: ops.AlterColumnOp) -> Operation:
         before = kind_of(op.existing_type) if op.existing_type is not None else None
         if before is not kind_of(op.modify_type):
             return Operation(text, Risk.LOSSY, "values that do not convert are lost")
+        if _only_longer(op.existing_type, op.modify_type):
+            return Operation(text, Risk.SAFE)
         return Operation(text, Risk.RISKY, "values may not fit")
     if op.modify_nullable is False:
         return Operation(f"make {name} NOT NULL", Risk.RISKY, "it fails if rows have NULL there")
@@ -184,6 +208,14 @@ def _altered_column(op: ops.AlterColumnOp) -> Operation:
     if op.modify_server_default is not False:
         return Operation(f"change the default of {name}", Risk.SAFE)
     return Operation(f"change {name}", Risk.SAFE if op.modify_name is None else Risk.RISKY)
+
+
+def _only_longer(before: Any, after: Any) -> bool:
+    """Whether every text that fitted still does."""
+    before, after = plain(before), plain(after)
+    if not isinstance(before, sa.String) or not isinstance(after, sa.String):
+        return False
+    return after.length is None or (before.length is not None and after.length >= before.length)
 
 
 def _created_index(op: ops.CreateIndexOp, created: Collection[str]) -> Operation:
@@ -240,6 +272,24 @@ def code_of(connection: sa.Connection, metadata: sa.MetaData, found: Sequence[Di
     return Code(bodies[0], bodies[1], sorted(autogen.imports))
 
 
+def _generic(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """A type that a database told, such as BIGINT or JSONB, as both databases have it; others are what they are."""
+    if not type(type_).__name__.isupper():
+        return type_
+    try:
+        generic = type_.as_generic()
+    except NotImplementedError:
+        return type_
+    if isinstance(generic, sa.String) and generic.collation == BYTES:
+        generic.collation = None
+    return type_ if type(generic).__name__.isupper() else generic
+
+
+def _is_found_instant(type_: Any) -> bool:
+    """A database does not say that a time is an instant of ours; most are."""
+    return isinstance(type_, sa.DateTime) and type(type_).__name__.isupper()
+
+
 def _grouped(found: Sequence[Difference]) -> list[ops.MigrateOperation]:
     """Changes of one table together, so that it is copied once."""
     grouped: list[ops.MigrateOperation] = []
@@ -270,7 +320,7 @@ def _readable(body: str) -> str:
 
 def _render_item(type_: str, item: Any, context: AutogenContext) -> Any:
     """Types and defaults of ours by import; those of a program by what they are stored as, since its code moves."""
-    if type_ == "type" and isinstance(item, UtcDateTime):
+    if type_ == "type" and (isinstance(item, UtcDateTime) or _is_found_instant(item)):
         context.imports.add(_OWN_TYPES)
         return "UtcDateTime()"
     if type_ == "type" and isinstance(item, Array):
@@ -278,8 +328,14 @@ def _render_item(type_: str, item: Any, context: AutogenContext) -> Any:
         return f"Array({render._repr_type(item.item, context)})"
     if type_ == "type" and isinstance(item, TypeDecorator):
         return render._repr_type(plain(item), context)
+    if type_ == "type":
+        generic = _generic(item)
+        return False if generic is item else render._repr_type(generic, context)
     argument = getattr(item, "arg", None) if type_ == "server_default" else None
-    if isinstance(argument, current_instant):
+    found = argument.text if isinstance(argument, sa.TextClause) else ""
+    if found and (text := _CAST.sub("", found)) != found:
+        return f"sa.text({text!r})"
+    if isinstance(argument, current_instant) or found in (_CLOCK, f"({_CLOCK})"):
         context.imports.add(_OWN_CLOCK)
         return "current_instant()"
     # Alembic would write what this database calls them, which another may not understand.

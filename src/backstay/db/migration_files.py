@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,9 @@ from types import ModuleType
 from ..errors import OperatorError
 
 _STAMP = "%Y%m%d_%H%M%S"
+#: Which argument of an operation is the name that it makes.
+_TABLES = {"create_table": 0, "rename_table": 1}
+_INDEXES = {"create_index": 0}
 _SLUG_CHARS_MAX = 60
 
 
@@ -25,6 +28,7 @@ class Migration:
 
     Attributes:
         tables: the tables that it makes.
+        indexes: the indexes that it makes beside them.
     """
 
     revision: str
@@ -33,6 +37,7 @@ class Migration:
     path: Path
     module: ModuleType
     tables: frozenset[str] = frozenset()
+    indexes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +82,20 @@ def _load(path: Path) -> Migration:
     if not isinstance(found["revision"], str) or not (follows is None or isinstance(follows, str)):
         raise OperatorError(f"{path}: revision must be text, down_revision text or None (merges are not supported).")
     title = (module.__doc__ or path.stem).strip().splitlines()[0]
-    return Migration(found["revision"], follows, title, path, module, frozenset(_tables_made(tree)))
+    return Migration(found["revision"], follows, title, path, module, _made(tree, _TABLES), _made(tree, _INDEXES))
 
 
-def _tables_made(tree: ast.Module) -> Iterator[str]:
-    """The names of `op.create_table("name", …)` and `op.rename_table("old", "name")`."""
-    places = {"create_table": 0, "rename_table": 1}
+def _made(tree: ast.AST, places: Mapping[str, int]) -> frozenset[str]:
+    """The names that operations make: `create_table("name", …)`, `create_index(op.f("name"), …)`."""
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             place = places.get(node.func.attr, len(node.args))
             for argument in node.args[place : place + 1]:
-                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                    yield argument.value
+                name = argument.args[0] if isinstance(argument, ast.Call) and argument.args else argument
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    found.add(name.value)
+    return frozenset(found)
 
 
 def _in_order(found: Sequence[Migration]) -> list[Migration]:

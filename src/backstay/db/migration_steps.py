@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,10 +15,15 @@ import sqlalchemy as sa
 from alembic.operations import BatchOperations, Operations, ops
 
 from ..errors import OperatorError
+from ..schema.indexes import is_special_method
+from .migration_database import LOCK_MS, is_lock_timeout
 from .migration_diff import migration_context
 from .migration_files import Migration
+from .migration_locks import lock_warning
 
 Direction = Literal["upgrade", "downgrade"]
+#: Gets a sentence before a step that others may wait for.
+Warn = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,8 @@ class Renames:
             self.columns.add((operation.table_name, operation.column_name))
 
 
-def noting(operations: Operations, renames: Renames) -> Operations:
-    """Let Alembic's `op` note renames on their way; its module proxies know no subclass."""
+def noting(operations: Operations, renames: Renames, warn: Warn) -> Operations:
+    """Let Alembic's `op` note renames and locks on their way; its module proxies know no subclass."""
     batch_alter_table: Any = operations.batch_alter_table
 
     def watch(target: Operations | BatchOperations) -> None:
@@ -53,6 +58,10 @@ def noting(operations: Operations, renames: Renames) -> Operations:
 
         def noted(operation: Any) -> Any:
             renames.note(operation)
+            if operations.get_bind().dialect.name == "sqlite" and _is_special(operation):
+                return None
+            if waits := lock_warning(operations.get_bind(), operation):
+                warn(waits)
             return invoke(operation)
 
         vars(target)["invoke"] = noted
@@ -68,7 +77,13 @@ def noting(operations: Operations, renames: Renames) -> Operations:
     return operations
 
 
-def run_step(connection: sa.Connection, migration: Migration, direction: Direction) -> list[str]:
+def _is_special(operation: Any) -> bool:
+    """Whether it is about an index that only PostgreSQL has."""
+    index = isinstance(operation, ops.CreateIndexOp | ops.DropIndexOp)
+    return index and is_special_method(operation.kw.get("postgresql_using"))
+
+
+def run_step(connection: sa.Connection, migration: Migration, direction: Direction, warn: Warn) -> list[str]:
     """Run a migration; returns what of tables with rows is gone: `table games`, `column games.rating`.
 
     Raises:
@@ -76,7 +91,7 @@ def run_step(connection: sa.Connection, migration: Migration, direction: Directi
     """
     before = shape_of(connection)
     renames = Renames()
-    operations = noting(Operations(migration_context(connection)), renames)
+    operations = noting(Operations(migration_context(connection)), renames, warn)
     operations._install_proxy()
     try:
         with warnings.catch_warnings():
@@ -100,6 +115,8 @@ def _place(migration: Migration, error: Exception) -> str:
 
 
 def _said(error: Exception) -> str:
+    if is_lock_timeout(getattr(error, "orig", None)):
+        return f"a table was locked by others for more than {LOCK_MS // 1_000} s, try again when they are done"
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
 
@@ -129,9 +146,3 @@ def _lost(before: Shape, after: Shape, renames: Renames) -> list[str]:
         gone = {c for c in before.columns[table] - now if (table, c) not in renames.columns}
         lost += [f"column {table}.{column}" for column in sorted(gone)]
     return lost
-
-
-def broken_references(connection: sa.Connection) -> set[tuple[str, str]]:
-    """(table, target) for every foreign key that some row breaks; SQLite does not enforce them meanwhile."""
-    rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    return {(row[0], row[2]) for row in rows}

@@ -13,58 +13,21 @@ from typing import Any
 
 from ..config import Config
 from ..context import Context
-from ..errors import OperatorError, Problem
+from ..errors import Problem
 from ..sql.statement import Output, Statement
 from .database import Gauges, Row
+from .engines import unreachable
+from .postgres_connect import connect, conninfo_of
 from .postgres_job import Job
 from .postgres_opener import Opener
 from .postgres_pool import Pool
+from .postgres_replicas import POSITION, UNREACHED, Replicas
 
 #: A read that took so long has a lane of its own from then on, until it is quick there.
 SLOW_S = 0.05
 QUICK_S = 0.005
 SLOW_SHAPES_MAX = 1_024
-CONNECT_TIMEOUT_S = 5
-
-
-def conninfo_of(url: str, config: Config) -> str:
-    """A `postgresql://` URL as libpq takes it, with our settings for the session.
-
-    Raises:
-        OperatorError: psycopg is not installed, or the URL is malformed.
-    """
-    try:
-        from psycopg.conninfo import conninfo_to_dict, make_conninfo
-    except ImportError:
-        raise OperatorError("PostgreSQL needs its driver: pip install 'backstay[postgres]'") from None
-    try:
-        found: dict[str, Any] = dict(conninfo_to_dict("postgresql://" + url.partition("://")[2]))
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise OperatorError(f"The database URL is malformed ({said}): write postgresql://user@host/name.") from None
-    settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "backstay"} | found
-    settings["client_encoding"] = "utf8"
-    if config.pool_mode == "session":
-        timeout_ms = int(config.request_timeout_s * 1000)
-        ours = f"-c statement_timeout={timeout_ms} -c timezone=UTC -c jit=off"
-        settings["options"] = f"{found.get('options', '')} {ours}".strip()
-    return make_conninfo(**settings)
-
-
-def connect(conninfo: str) -> Any:
-    """A connected `psycopg.pq.PGconn`; it blocks.
-
-    Raises:
-        ConnectionError: the server refused or did not answer.
-    """
-    from psycopg import pq
-
-    connection = pq.PGconn.connect(conninfo.encode())
-    if connection.status != pq.ConnStatus.OK:
-        said = " ".join(connection.get_error_message().split())
-        connection.finish()
-        raise ConnectionError(said)
-    return connection
+PING_S_MAX = 5
 
 
 class PostgresDatabase:
@@ -81,11 +44,14 @@ class PostgresDatabase:
         try:
             first = connect(conninfo)
         except ConnectionError as error:
-            raise OperatorError(f"Cannot reach PostgreSQL ({error}): check the database URL.") from None
+            raise unreachable(config.database_url, error) from None
         opener = Opener(lambda: connect(conninfo), first, prepare=config.pool_mode == "session")
         self._primary = Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
+        urls = [url.strip() for url in config.replicas.split(",") if url.strip()]
+        self._replicas = Replicas(self._primary, [self._replica_pool(url) for url in urls]) if urls else None
         self._slow: dict[Statement, bool] = {}
         self._spilled = 0
+        self._replica_reads = 0
 
     def read(
         self, statement: Statement, parameters: Sequence[Any], context: Context
@@ -94,12 +60,38 @@ class PostgresDatabase:
         context.statements += 1
         future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
         job = Job(statement, parameters, context, future)
-        if self._slow and statement in self._slow:
+        replica = self._replicas.choose(context) if self._replicas is not None else None
+        if replica is None:
+            self._run(self._primary, job)
+            return future
+        return self._from_replica(replica, job)
+
+    def _run(self, pool: Pool, job: Job) -> None:
+        if self._slow and job.statement in self._slow:
             self._spilled += 1
-            self._primary.alone(job)
+            pool.alone(job)
         else:
-            self._primary.read(job)
-        return future
+            pool.read(job)
+
+    async def _from_replica(self, replica: Pool, job: Job) -> list[Row]:
+        """A replica's answer, or the primary's when the replica cannot."""
+        try:
+            self._run(replica, job)
+            rows = await job.future
+            self._replica_reads += 1
+            return rows
+        except Problem as problem:
+            if problem.code != "UNAVAILABLE":
+                raise
+        future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+        self._run(self._primary, Job(job.statement, job.parameters, job.context, future))
+        return await future
+
+    def _replica_pool(self, url: str) -> Pool:
+        config = self._config
+        conninfo = conninfo_of(url, config)
+        opener = Opener(lambda: connect(conninfo), prepare=config.pool_mode == "session")
+        return Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
 
     async def write(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Row | None:
         """Run a write in a transaction of its own; it returns after the commit."""
@@ -107,9 +99,29 @@ class PostgresDatabase:
             raise Problem("READ_ONLY", "This database is served read-only.")
         context.statements += 1
         future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
-        self._primary.alone(Job(statement, parameters, context, future, write=True))
-        rows = await future
+        job = Job(statement, parameters, context, future, write=True)
+        if self._replicas is not None:
+            position: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+            job.then = Job(POSITION, (), context, position)
+            self._primary.alone(job)
+            rows = await future
+            context.wrote = await self._position(job, position)
+        else:
+            self._primary.alone(job)
+            rows = await future
         return rows[0] if rows else None
+
+    async def _position(self, job: Job, position: asyncio.Future[list[Row]]) -> int:
+        """Where the primary's log was after a write; where that is not known, nowhere that a replica gets to."""
+        try:
+            rows = await position
+            if job.tries > 1:  # it was asked when the write had not happened yet
+                again: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+                self._primary.read(Job(POSITION, (), job.context, again))
+                rows = await again
+            return int(rows[0][0])
+        except Problem:
+            return UNREACHED
 
     def _ran(self, job: Job, seconds: float) -> None:
         """Learn which shapes are slow; one of them would hold up what stands behind it on a pipe."""
@@ -122,7 +134,7 @@ class PostgresDatabase:
 
     async def ping(self) -> None:
         """Raise when the server does not answer."""
-        context = Context("", deadline=time.monotonic() + CONNECT_TIMEOUT_S)
+        context = Context("", deadline=time.monotonic() + PING_S_MAX)
         future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
         self._primary.read(Job(_PING, (), context, future))
         await future
@@ -130,10 +142,12 @@ class PostgresDatabase:
     def gauges(self) -> Gauges:
         """How busy it is."""
         pool = self._primary
-        return Gauges(pool.waiting, self._spilled, pool.running, len(pool.wires))
+        return Gauges(pool.waiting, self._spilled, pool.running, len(pool.wires), self._replica_reads)
 
     async def close(self) -> None:
         """Finish what runs and let go of the connections."""
+        if self._replicas is not None:
+            await self._replicas.close()
         await self._primary.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ValidationError, invalid
@@ -14,8 +14,13 @@ from .postgres_job import timed_out, unavailable
 #: Serialization failure and deadlock: the transaction is undone and may be run again.
 AGAIN = frozenset({"40001", "40P01"})
 CANCELED = "57014"
-#: A prepared statement that is gone, or whose result type changed: it is prepared again.
-STALE = frozenset({"26000", "0A000"})
+#: There is no such prepared statement.
+GONE = "26000"
+#: The server ended the connection instead of the statement, which did not happen.
+STOPPED = frozenset({"57P01", "57P02"})
+#: The server takes no writes any more: it is a replica now.
+READ_ONLY = "25006"
+_UNSUPPORTED = "0A000"
 _TOO_LARGE = "22003"
 
 _KINDS: Mapping[str, Violation] = {
@@ -43,7 +48,15 @@ _UNFIT: Mapping[str, str] = {
     "22030": "a JSON value has a name twice.",
     "22032": "a JSON value is malformed.",
     "428C9": "a generated column cannot be set.",
+    "54000": "a value is too large for its column or its index.",
+    "54001": "a value is nested too deeply.",
 }
+#: `unnamed portal parameter $2 = '...'`, in whatever language the server speaks.
+_PARAMETER = re.compile(r"[^\"\n]*\$(\d{1,5})(?: = |$)", re.MULTILINE)
+#: The role may not, or a row's security policy does not let it.
+_PRIVILEGE = "42501"
+#: What a trigger raises, and a view that does not show the row that was written through it.
+_RAISED = frozenset({"P0001", "44000"})
 _DETAIL_COLUMNS = re.compile(r"\((?P<columns>.*?)\)=\(")
 
 
@@ -64,15 +77,28 @@ def state_of(result: Any) -> str:
     return _field(result, "SQLSTATE")
 
 
-def translated(result: Any, *, write: bool = False) -> Exception:
+def stale(result: Any) -> bool:
+    """Whether a prepared statement is gone, or its result type changed: it is prepared again."""
+    state = state_of(result)
+    return state == GONE or (state == _UNSUPPORTED and _field(result, "SOURCE_FUNCTION") == "RevalidateCachedQuery")
+
+
+def translated(result: Any, labels: Sequence[str] = (), *, write: bool = False) -> Exception:
     """A failed result as one of our errors.
 
     Args:
-        write: values of the caller's were to be stored; a read makes numbers only by adding them.
+        labels: what each of the statement's parameters is to the caller.
+        write: it came of a write, whose values and triggers are not ours to know; a read makes numbers only by
+            adding them.
     """
     state, message = state_of(result), _field(result, "MESSAGE_PRIMARY")
     if REFUSED in message:
         return RefusedError()
+    parameter = _PARAMETER.match(_field(result, "CONTEXT"))
+    if parameter is not None and 0 < int(parameter[1]) <= len(labels):
+        # It could not even be read as a value of its type: that is the caller's, whatever the type calls it.
+        said = _UNFIT.get(state, "is not a value of this field's type.")
+        return invalid(labels[int(parameter[1]) - 1] or "body", "invalid_value", said)
     kind = _KINDS.get(state)
     if kind is not None:
         named = _DETAIL_COLUMNS.search(_field(result, "MESSAGE_DETAIL"))
@@ -81,14 +107,21 @@ def translated(result: Any, *, write: bool = False) -> Exception:
         return ConstraintViolationError(kind, columns, _field(result, "CONSTRAINT_NAME"))
     if state == _TOO_LARGE and not write:
         return sum_too_large()
-    if state in _UNFIT:
-        unfit: ValidationError = invalid("body", "invalid_value", _UNFIT[state])
-        return unfit
+    if state in _UNFIT or (write and state[:2] == "22"):
+        return _unfit(state)
+    if write and state == _PRIVILEGE:
+        return RefusedError()
+    if write and state in _RAISED:
+        return ConstraintViolationError(Violation.CHECK, (), _field(result, "CONSTRAINT_NAME"))
     if state == CANCELED:
         return timed_out()
-    if state[:2] in ("08", "53", "57") or state in ("25006", "55P03") or state in AGAIN:
+    if state[:2] in ("08", "53", "57") or state in (READ_ONLY, "55P03") or state in AGAIN:
         return unavailable()
     return PostgresError(state, message)
+
+
+def _unfit(state: str) -> ValidationError:
+    return invalid("body", "invalid_value", _UNFIT.get(state, _UNFIT["22023"]))
 
 
 def _field(result: Any, name: str) -> str:

@@ -23,10 +23,28 @@ class Job:
         write: it is done when its transaction is, not when its rows arrive.
         sent: when it was last given to a connection.
         tries: how often it was.
+        name: under which its statement was prepared there.
+        apart: it was undone by another's error once, and has a transaction of its own from then on.
+        twin: there is a second one for the same future, elsewhere.
+        then: runs right after it on the same connection, in a transaction of its own.
         ended: somebody wants it stopped: its deadline passed or its client went away.
     """
 
-    __slots__ = ("context", "ended", "future", "parameters", "rows", "sent", "statement", "tries", "write")
+    __slots__ = (
+        "apart",
+        "context",
+        "ended",
+        "future",
+        "name",
+        "parameters",
+        "rows",
+        "sent",
+        "statement",
+        "then",
+        "tries",
+        "twin",
+        "write",
+    )
 
     def __init__(
         self,
@@ -45,7 +63,17 @@ class Job:
         self.rows: list[Row] = []
         self.sent = 0.0
         self.tries = 0
+        self.name = b""
+        self.apart = False
+        self.twin = False
         self.ended = False
+        self.then: Job | None = None
+
+    def double(self) -> Job:
+        """A second one of the same read; whichever is answered first counts."""
+        made = Job(self.statement, self.parameters, self.context, self.future)
+        made.apart = made.twin = self.twin = True
+        return made
 
     def take(self, result: Any) -> None:
         """Read the rows of a result."""
@@ -58,13 +86,14 @@ class Job:
 
     def finish(self) -> None:
         """Give the rows to whoever waits."""
+        if self.future.done():
+            return
         spent = time.perf_counter() - self.sent
         self.context.database_s += spent
         tally = self.statement.tally
         tally.count += 1
         tally.seconds += spent
-        if not self.future.done():
-            self.future.set_result(self.rows)
+        self.future.set_result(self.rows)
 
     def fail(self, error: BaseException) -> None:
         """Give an error to whoever waits."""
@@ -83,6 +112,11 @@ def _read(value: bytes | None, output: Output) -> Any:
 def unavailable(detail: str = "The database does not answer now.") -> Problem:
     """What a caller is told while the database is away."""
     return Problem("UNAVAILABLE", detail, headers=(("retry-after", "1"),))
+
+
+def in_doubt() -> Problem:
+    """What a caller is told of a write whose end nobody saw."""
+    return unavailable("The database went away; whether the write happened is not known.")
 
 
 def timed_out() -> Problem:

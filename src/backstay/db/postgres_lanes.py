@@ -13,7 +13,7 @@ from .postgres_wire import Events, Wire
 
 
 class Lanes:
-    """See the module.
+    """See the module. Reads never have all of them, so that writes do not wait for what takes long.
 
     Args:
         size_max: most connections.
@@ -31,10 +31,13 @@ class Lanes:
         ran: Callable[[Job, float], None],
     ) -> None:
         self._opener, self._size_max, self._waiting_max = opener, size_max, waiting_max
+        self._reads_max = max(1, size_max // 2)
         self._events = Events(again, self._free, self._broken, ran)
         self.wires: set[Wire] = set()
-        self.queue: deque[Job] = deque()
+        self._writes: deque[Job] = deque()
+        self._reads: deque[Job] = deque()
         self._idle: list[Wire] = []
+        self._reading: set[Wire] = set()
         self._opening: set[asyncio.Task[None]] = set()
 
     def run(self, job: Job) -> None:
@@ -43,18 +46,59 @@ class Lanes:
         Raises:
             Problem: `UNAVAILABLE` when too many wait.
         """
-        if self._idle:
-            self._idle.pop().submit([job])
-        elif len(self.queue) >= self._waiting_max:
-            raise Problem("UNAVAILABLE", "Too many requests wait for the database.", headers=(("retry-after", "1"),))
-        else:
-            self.queue.append(job)
-            self._open()
+        if len(self._writes) + len(self._reads) >= self._waiting_max:
+            self.forget_done()
+            if self.waiting >= self._waiting_max:
+                detail = "Too many requests wait for the database."
+                raise Problem("UNAVAILABLE", detail, headers=(("retry-after", "1"),))
+        (self._writes if job.write else self._reads).append(job)
+        self._share_out()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a connection."""
+        return len(self._writes) + len(self._reads)
+
+    def queued(self) -> list[Job]:
+        """The jobs that wait for a connection."""
+        return [*self._writes, *self._reads]
+
+    def forget_done(self) -> None:
+        """Drop what nobody waits for any more."""
+        self._writes = deque(job for job in self._writes if not job.future.done())
+        self._reads = deque(job for job in self._reads if not job.future.done())
+
+    @property
+    def room(self) -> int:
+        """So many reads could run at once."""
+        return self._reads_max - len(self._reading) - len(self._reads)
 
     @property
     def busy(self) -> bool:
         """Whether anything runs or is about to."""
-        return bool(self.queue or self._opening or any(wire.jobs for wire in self.wires))
+        return bool(self.waiting or self._opening or any(wire.jobs for wire in self.wires))
+
+    def _share_out(self) -> None:
+        """Give free connections to those that wait; open another one for those that still do."""
+        while True:
+            # In a loop, because a connection may turn out to be dead when it gets its job.
+            ready = self._writes or (self._reads if len(self._reading) < self._reads_max else None)
+            if not ready:
+                return
+            if ready[0].future.done():
+                ready.popleft()
+            elif self._idle:
+                self._send(self._idle.pop(), ready.popleft())
+            else:
+                self._open()
+                return
+
+    def _send(self, wire: Wire, job: Job) -> None:
+        if not job.write:
+            self._reading.add(wire)
+        wire.submit([job])
+        if job.then is not None and wire.open:
+            wire.submit([job.then])
 
     def _open(self) -> None:
         if len(self.wires) + len(self._opening) < self._size_max:
@@ -72,24 +116,23 @@ class Lanes:
 
     def fail(self) -> None:
         """Refuse what waits: there is no connection to be had."""
-        jobs = list(self.queue)
-        self.queue.clear()
+        jobs = self.queued()
+        self._writes.clear()
+        self._reads.clear()
         for job in jobs:
             job.fail(unavailable())
 
     def _free(self, wire: Wire) -> None:
         """The next one that waits has the connection."""
-        while self.queue:
-            job = self.queue.popleft()
-            if not job.future.done():
-                wire.submit([job])
-                return
-        if wire.open and wire not in self._idle:
+        self._reading.discard(wire)
+        if wire.open and not wire.jobs and wire not in self._idle:
             self._idle.append(wire)
+        self._share_out()
 
     def _broken(self, wire: Wire) -> None:
         self.wires.discard(wire)
+        self._reading.discard(wire)
         if wire in self._idle:
             self._idle.remove(wire)
-        if self.queue:
+        if self.waiting:
             self._open()

@@ -40,7 +40,7 @@ class Opener:
         connection, self._first = self._first, None
         try:
             if connection is None:
-                if self.down:
+                if self.down or self._closed:
                     return None
                 connection = await loop.run_in_executor(None, self._connect)
             if self._closed:

@@ -12,7 +12,7 @@ from .postgres_wire import Events, Wire
 
 #: A batch is spread over the pipes in parts of at least so many statements.
 PART_MIN = 8
-#: A statement that is not answered so long holds up those behind it: they go elsewhere.
+#: A statement that is not answered so long holds up those around it: they go elsewhere.
 STALL_S = 0.05
 
 
@@ -34,7 +34,8 @@ class Pipes:
         started: Callable[[], None],
     ) -> None:
         self._opener, self._size_max, self._started = opener, size_max, started
-        self._events = Events(again, lambda _: None, self._broken, ran)
+        self._ran = ran
+        self._events = Events(again, self._moved, self._broken, ran)
         self.wires: list[Wire] = []
         self.queue: list[Job] = []
         self._opening: set[asyncio.Task[None]] = set()
@@ -44,8 +45,11 @@ class Pipes:
         """Send a read with the others of this turn."""
         self.queue.append(job)
         if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        asyncio.get_running_loop().call_soon(self._dispatch)
 
     @property
     def busy(self) -> bool:
@@ -75,15 +79,27 @@ class Pipes:
             wires[(i // part) % len(wires)].submit(jobs[i : i + part])
         self._started()
 
-    def unblock(self, now: float) -> None:
-        """Run what stands behind a slow read elsewhere too; the first answer counts. `now` is of `perf_counter`."""
+    def unblock(self, now: float) -> list[Job]:
+        """Run what is held up by a slow read elsewhere too; `now` is of `perf_counter`.
+
+        Returns:
+            Reads of which one may be the slow one: each needs a connection of its own.
+        """
+        suspects: list[Job] = []
         for wire in self.wires:
-            if wire.jobs < 2 or now - wire.moved < STALL_S:
+            if not wire.jobs or now - wire.moved < STALL_S:
                 continue
-            behind = [job for job in wire.waiting()[1:] if not job.future.done() and job.tries == 1]
-            for job in behind:
-                job.tries += 1
-                self.run(job)
+            first = wire.first_batch()
+            if len(first) == 1:
+                self._ran(first[0], now - max(wire.moved, first[0].sent))
+            else:
+                suspects += _doubles(first)
+            if wire.jobs > len(first):
+                for job in _doubles(wire.waiting()[len(first) :]):
+                    self.run(job)
+        if self.queue and not self._scheduled:
+            self._schedule()
+        return suspects
 
     def _open(self) -> None:
         if len(self.wires) + len(self._opening) < self._size_max:
@@ -95,9 +111,9 @@ class Pipes:
         wire = await self._opener.open(self._events)
         if wire is not None:
             self.wires.append(wire)
+            self._dispatch()
         elif not self.wires:
             self.fail()
-        self._dispatch()
 
     def fail(self) -> None:
         """Refuse what waits: there is no connection to be had."""
@@ -106,8 +122,18 @@ class Pipes:
         for job in jobs:
             job.fail(unavailable())
 
+    def _moved(self, wire: Wire) -> None:
+        """A connection has nothing more to do."""
+        if self.queue and not self._scheduled:
+            self._schedule()
+
     def _broken(self, wire: Wire) -> None:
         self.wires.remove(wire)
+        self._moved(wire)
+
+
+def _doubles(jobs: list[Job]) -> list[Job]:
+    return [job.double() for job in jobs if not (job.twin or job.future.done())]
 
 
 def _load(wire: Wire) -> int:

@@ -11,8 +11,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from ..context import ClientGoneError
 from ..errors import Problem
-from .postgres_job import Job, timed_out
+from .departures import Departures
+from .postgres_job import Job, timed_out, unavailable
 from .postgres_lanes import Lanes
 from .postgres_opener import Opener
 from .postgres_pipes import Pipes
@@ -40,6 +42,7 @@ class Pool:
         self._lanes = Lanes(opener, size_max=lanes, waiting_max=waiting_max, again=self._again, ran=ran)
         #: Runs a quick read on a pipe.
         self.read = self._pipes.run
+        self._departures = Departures()
         self._sweeping = False
         self._closed = False
 
@@ -70,7 +73,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Statements that wait for a connection."""
-        return len(self._lanes.queue) + len(self._pipes.queue)
+        return self._lanes.waiting + len(self._pipes.queue)
 
     def _again(self, jobs: list[Job]) -> None:
         """Run jobs that came back from a connection."""
@@ -89,27 +92,64 @@ class Pool:
             asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
-        """While anything runs: free what waits behind a slow statement, end what is past its deadline."""
+        """While anything runs: free what a slow statement holds up, end what is too late or not wanted any more."""
         self._sweeping = False
-        clock = time.monotonic()
-        for job in (*self._pipes.queue, *self._lanes.queue):
+        try:
+            self._refuse_late(time.monotonic())
+            now = time.perf_counter()
+            for job in self._pipes.unblock(now):
+                self._apart(job)
+            # Every pipe may hold a slow read: what waits for one then need not wait for its end.
+            while self._pipes.queue and self._lanes.room > 0:
+                self._apart(self._pipes.queue.pop(0))
+            for wire in self.wires:
+                if wire.jobs:
+                    self._tend(wire, now)
+        finally:
+            if not self._closed and (self._pipes.busy or self._lanes.busy):
+                self._watch()
+
+    def _refuse_late(self, clock: float) -> None:
+        queued = [*self._pipes.queue, *self._lanes.queued()]
+        for job in queued:
             if job.late(clock):
                 job.fail(timed_out())
-        self._pipes.unblock(time.perf_counter())
+        if queued:
+            self._lanes.forget_done()
+
+    def _apart(self, job: Job) -> None:
+        """Run a read on a lane where there is room for it; a double need not run."""
+        try:
+            self._lanes.run(job)
+        except Problem as problem:
+            if not job.twin:
+                job.fail(problem)
+
+    def _tend(self, wire: Wire, now: float) -> None:
+        """Look after what runs; after its client too, once it has run for a while."""
+        job = wire.tend(time.monotonic(), now)
+        if job is None or job.write:  # a write is finished even if nobody will hear of it
+            return
+        if job.context.gone:
+            job.fail(ClientGoneError())
+        else:
+            self._departures.watch(job.context)
+
+    def give_up(self) -> None:
+        """Refuse everything in flight: the server does not answer."""
         for wire in self.wires:
-            if wire.jobs:
-                wire.end_late(clock)
-        if not self._closed and (self._pipes.busy or self._lanes.busy):
-            self._watch()
+            for job in wire.waiting():
+                job.fail(unavailable())
+            wire.lose()
+        self._pipes.fail()
+        self._lanes.fail()
 
     async def close(self) -> None:
         """Close every connection once nothing runs, or after a moment."""
         self._closed = True
+        self._departures.close()
         deadline = time.monotonic() + CLOSE_S_MAX
         while (self._pipes.busy or self._lanes.busy) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         self._opener.close()
-        for wire in self.wires:
-            wire.close()
-        self._pipes.wires.clear()
-        self._lanes.wires.clear()
+        self.give_up()

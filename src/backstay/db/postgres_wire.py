@@ -9,33 +9,50 @@ Source: PostgreSQL documentation, libpq, "Pipeline Mode".
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .postgres_errors import AGAIN, CANCELED, STALE, state_of, translated
-from .postgres_job import Job, timed_out, unavailable
+from .postgres_cancel import Stops
+from .postgres_errors import AGAIN, CANCELED, GONE, READ_ONLY, STOPPED, stale, state_of, translated
+from .postgres_job import Job, in_doubt, timed_out, unavailable
+from .postgres_prepared import Prepared
 
-PREPARED_MAX = 256
+#: How often a job is sent before it is refused; a lost serialization race counts only against its deadline.
 TRIES_MAX = 4
+#: A loser of a race waits up to so long, times its tries, before it runs again.
+BACKOFF_S = 0.01
+BACKOFF_S_MAX = 0.25
+#: What runs so long without anybody waiting for it is stopped.
+UNWANTED_S = 0.25
+#: A write that is to stop at its deadline may still say for so long how it ended.
+VERDICT_S = 1.0
+#: A connection that is silent so long after a deadline is of no use.
+SILENT_S = 5.0
 # psycopg.pq.ExecStatus and ConnStatus, as numbers: the hot path compares them.
 _COMMAND_OK, _TUPLES_OK, _FATAL_ERROR, _PIPELINE_SYNC, _PIPELINE_ABORTED = 1, 2, 7, 10, 11
 _CONNECTION_OK = 0
 
 
+@dataclass(frozen=True, slots=True)
 class _Prepare:
     """A place in the queue: a statement is prepared here."""
 
-    __slots__ = ("text",)
+    text: str
+    name: bytes
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+
+@dataclass(frozen=True, slots=True)
+class _Close:
+    """A place in the queue: a prepared statement is let go of here."""
+
+    name: bytes
 
 
 _SYNC = object()
-_CLOSE = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +86,13 @@ class Wire:
         self._connection = connection
         self._loop = loop
         self._events = events
-        self._prepare = prepare
+        self._prepared = Prepared() if prepare else None
         self._flying: deque[Any] = deque()
         self._committing: list[Job] = []
-        self._prepared: OrderedDict[str, bytes] = OrderedDict()
-        self._failed_prepare: dict[str, Exception] = {}
-        self._names = 0
         self._socket: int = connection.socket
         self._writing = False
+        self._stops = Stops(connection, loop)
+        self._retired = False
         self.jobs = 0
         self.open = True
         #: When the last result came, or the first statement went out after a rest.
@@ -86,48 +102,62 @@ class Wire:
         loop.add_reader(self._socket, self._readable)
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Send statements and one Sync; their futures resolve as results arrive."""
-        connection, flying = self._connection, self._flying
+        """Send statements, with a Sync at the end of each transaction; their futures resolve as results arrive."""
         now = time.perf_counter()
         if not self.jobs:
             self.moved = now
+        begun = False
         sent = 0
         try:
             for job in jobs:
+                # What nobody has run here yet may be slow or wrong: the others neither wait for it nor are undone.
+                apart = job.apart or (self._prepared is not None and job.statement.text not in self._prepared)
+                if apart and begun:
+                    self._sync()
+                begun = True
                 job.sent = now
                 job.tries += 1
                 self._send(job)
-                flying.append(job)
                 sent += 1
-                self.jobs += 1
-            connection.pipeline_sync()
-            flying.append(_SYNC)
+                if apart:
+                    self._sync()
+                    begun = False
+            if begun:
+                self._sync()
             self._flush()
         except Exception:
             self.lose()
             self._retry(list(jobs[sent:]))
 
+    def _sync(self) -> None:
+        self._connection.pipeline_sync()
+        self._flying.append(_SYNC)
+
     def _send(self, job: Job) -> None:
         text = job.statement.text
-        if not self._prepare:
-            self._connection.send_query_params(text.encode(), job.parameters)
+        try:
+            if self._prepared is not None:
+                job.name = self._prepared.get(text) or self._name(text, self._prepared)
+                self._connection.send_query_prepared(job.name, job.parameters)
+            else:
+                self._connection.send_query_params(text.encode(), job.parameters)
+        except Exception as error:
+            if self._connection.status != _CONNECTION_OK:
+                raise
+            job.fail(error)  # it is the job that cannot be sent, not the connection that cannot send
             return
-        name = self._prepared.get(text)
-        if name is None:
-            name = self._name(text)
-        self._connection.send_query_prepared(name, job.parameters)
+        self._flying.append(job)
+        self.jobs += 1
 
-    def _name(self, text: str) -> bytes:
-        """Prepare a statement; the one that was prepared first gives way when there are too many."""
-        if len(self._prepared) >= PREPARED_MAX:
-            _, old = self._prepared.popitem(last=False)
+    def _name(self, text: str, prepared: Prepared) -> bytes:
+        """Prepare a statement, after letting go of those that are not used any more."""
+        name = prepared.add(text)
+        while prepared.unused:
+            old = prepared.unused.pop()
             self._connection.send_query_params(b"DEALLOCATE " + old, None)
-            self._flying.append(_CLOSE)
-        self._names += 1
-        name = b"b%d" % self._names
+            self._flying.append(_Close(old))
         self._connection.send_prepare(name, text.encode())
-        self._flying.append(_Prepare(text))
-        self._prepared[text] = name
+        self._flying.append(_Prepare(text, name))
         return name
 
     def _flush(self) -> None:
@@ -142,22 +172,40 @@ class Wire:
                 self._loop.remove_writer(self._socket)
         except Exception:
             self.lose()
+            return
+        # To make room libpq reads while it writes: what it has then makes no socket readable.
+        self._readable()
 
     def _readable(self) -> None:
-        connection, flying = self._connection, self._flying
         try:
-            connection.consume_input()
-            while flying and not connection.is_busy():
-                result = connection.get_result()
-                if result is not None:
-                    self._arrived(result)
+            self._connection.consume_input()
+            self._take_in()
         except Exception:
             self.lose()
             return
-        if connection.status != _CONNECTION_OK:
+        if self._connection.status != _CONNECTION_OK or (self._retired and not self._flying):
             self.lose()
-        elif not flying:
+        elif not self._flying:
             self._events.idle(self)
+
+    def _take_in(self) -> None:
+        """Read what has arrived in full.
+
+        Raises:
+            ConnectionError: nothing will come any more for what is in flight.
+        """
+        connection, flying = self._connection, self._flying
+        ended = False
+        while flying and not connection.is_busy():
+            result = connection.get_result()
+            if result is not None:
+                ended = False
+                self._arrived(result)
+            elif ended:
+                # One None ends a statement. Two mean that libpq knows of no statement: asking on would never end.
+                raise ConnectionError("the connection lost count of its statements")
+            else:
+                ended = True
 
     def _arrived(self, result: Any) -> None:
         status: int = result.status
@@ -175,93 +223,114 @@ class Wire:
         self._flying.popleft()
         before, self.moved = self.moved, time.perf_counter()
         if isinstance(head, Job):
+            self.jobs -= 1
             self._events.ran(head, self.moved - max(before, head.sent))
             self._answer(head, status, result)
-        elif status == _FATAL_ERROR and isinstance(head, _Prepare):
-            self._prepared.pop(head.text, None)
-            self._failed_prepare[head.text] = translated(result)
-        elif status == _PIPELINE_ABORTED and isinstance(head, _Prepare):
-            self._prepared.pop(head.text, None)
+        elif status != _COMMAND_OK:
+            self._not_prepared(head, status, result)
+
+    def _not_prepared(self, head: _Prepare | _Close, status: int, result: Any) -> None:
+        assert self._prepared is not None, "only who prepares statements waits for it"
+        if isinstance(head, _Prepare):
+            self._prepared.forget(head.text, head.name)
+            if status == _FATAL_ERROR:
+                self._prepared.fail(head.name, result)
+        elif status == _PIPELINE_ABORTED:
+            self._prepared.unused.append(head.name)
 
     def _answer(self, job: Job, status: int, result: Any) -> None:
-        self.jobs -= 1
         if status in (_TUPLES_OK, _COMMAND_OK):
-            job.take(result)
+            try:
+                job.take(result)
+            except Exception as error:
+                job.fail(error)
+                return
             if job.write:
                 self._committing.append(job)
             else:
                 job.finish()
-        elif status == _PIPELINE_ABORTED:
-            error = self._failed_prepare.pop(job.statement.text, None)
-            if error is not None:
-                job.fail(error)
-            else:
-                self._retry([job])
-        else:
+            return
+        failure = self._prepared.failures.get(job.name) if self._prepared is not None else None
+        if failure is not None:
+            self._refused(job, failure)
+        elif status != _PIPELINE_ABORTED:
             self._refused(job, result)
+        else:
+            job.apart = True
+            self._retry([job])
 
     def _refused(self, job: Job, result: Any) -> None:
-        """An error: one that another try may not meet again, or the caller's."""
+        """An error, which undid the job: one that another try may not meet again, or the caller's."""
         state = state_of(result)
-        if state in STALE:
-            self._prepared.pop(job.statement.text, None)
+        if stale(result) and self._prepared is not None:
+            self._prepared.forget(job.statement.text, job.name, exists=state != GONE)
+            job.apart = True
             self._retry([job])
-        elif (state in AGAIN or (state == CANCELED and not job.ended and not job.write)) and job.tries < TRIES_MAX:
+        elif state in AGAIN:
+            self._retry([job], delay_s=random.random() * min(BACKOFF_S * job.tries, BACKOFF_S_MAX))
+        elif state in STOPPED or (state == CANCELED and self._stops.had_effect() and not job.ended):
+            # The server stops, or a request to stop was meant for the statement before this one.
+            job.apart = True
             self._retry([job])
         else:
-            job.fail(translated(result, write=job.write))
+            self._retired = self._retired or state == READ_ONLY
+            job.fail(translated(result, job.statement.labels, write=job.write))
 
     def _committed_not(self, result: Any) -> None:
-        error = translated(result, write=True)
-        again = state_of(result) in AGAIN
         jobs, self._committing = self._committing, []
+        state = state_of(result)
         for job in jobs:
-            if again and job.tries < TRIES_MAX:
-                self._retry([job])
+            if state in AGAIN or state == CANCELED:
+                self._refused(job, result)
+            elif state in STOPPED:
+                job.fail(in_doubt())
             else:
-                job.fail(error)
+                job.fail(translated(result, write=True))
 
-    def _retry(self, jobs: list[Job]) -> None:
-        wanted = [job for job in jobs if not job.future.done()]
+    def _retry(self, jobs: list[Job], *, delay_s: float = 0.0) -> None:
         now = time.monotonic()
-        for job in wanted:
-            if job.tries >= TRIES_MAX or job.late(now):
+        for job in jobs:
+            if job.late(now + delay_s) or (job.tries >= TRIES_MAX and not delay_s):
                 job.fail(unavailable())
-        wanted = [job for job in wanted if not job.future.done()]
+        wanted = [job for job in jobs if not job.future.done()]
         if wanted:
-            self._loop.call_soon(self._events.again, wanted)
+            self._loop.call_later(delay_s, self._events.again, wanted)
 
     def waiting(self) -> list[Job]:
         """The jobs in flight, the one that PostgreSQL works on first."""
         return [item for item in self._flying if isinstance(item, Job)]
 
-    def end_late(self, clock: float) -> None:
-        """Refuse jobs past their deadline, and stop what nobody waits for; `clock` is of `time.monotonic`."""
+    def first_batch(self) -> list[Job]:
+        """The jobs of the transaction that runs: what it has answered may wait on the server for its end."""
+        found: list[Job] = []
+        for item in self._flying:
+            if item is _SYNC and found:
+                break
+            if isinstance(item, Job):
+                found.append(item)
+        return found
+
+    def tend(self, clock: float, now: float) -> Job | None:
+        """Refuse what is past its deadline and stop what nobody waits for; what has run long, if anything has.
+
+        Args:
+            clock: of `time.monotonic`.
+            now: of `time.perf_counter`.
+        """
         jobs = self.waiting()
         for job in jobs:
-            if job.late(clock):
-                job.fail(timed_out())
-        if jobs and jobs[0].future.done() and not jobs[0].ended and not jobs[0].write:
-            jobs[0].ended = True
-            self.cancel()
-
-    def cancel(self) -> None:
-        """Ask PostgreSQL to stop what this connection runs; returns at once."""
-        request = self._connection.cancel_conn()
-
-        def ask() -> None:
-            try:
-                request.start()
-                while True:
-                    if request.poll() in (0, 3):  # PGRES_POLLING_FAILED, PGRES_POLLING_OK
-                        break
-                    time.sleep(0.001)
-            except Exception:
-                return  # it ended by itself, or the server is gone: either way there is nothing to stop
-            finally:
-                request.finish()
-
-        self._loop.run_in_executor(None, ask)
+            if job.late(clock) and (not job.write or clock > job.context.deadline + VERDICT_S):
+                job.fail(in_doubt() if job.write else timed_out())
+        head = jobs[0]
+        if head.late(clock - SILENT_S) and now > self.moved + SILENT_S:
+            self.lose()
+            return None
+        if now < max(self.moved, head.sent) + UNWANTED_S and not head.late(clock):
+            return None
+        if head.late(clock) if head.write else head.future.done():
+            head.ended = True
+            self._stops.ask(now)
+        return head
 
     def lose(self) -> None:
         """The connection is of no use any more: reads run elsewhere; whether writes happened nobody can say."""
@@ -272,7 +341,7 @@ class Wire:
         self.close()
         self._events.broken(self)
         for job in (*committing, *[job for job in jobs if job.write]):
-            job.fail(unavailable("The database went away; whether the write happened is not known."))
+            job.fail(in_doubt())
         self._retry([job for job in jobs if not job.write])
 
     def close(self) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 from uuid_utils import uuid7
 
 from ..config import Config
-from ..context import ANONYMOUS, Context, Principal
+from ..context import ANONYMOUS, ClientGoneError, Context, Principal
 from ..errors import Problem, problem_body
 from ..observe import Log, Observations, Series
+from .consistency import position_headers, read_after
 from .custom import CONTEXT_KEY
 from .messages import PROBLEM_TYPE, Header, Receive, Request, Response, Scope, Send
 
@@ -71,6 +72,7 @@ class Frame:
         self._url_bytes_max = config.url_bytes_max
         self._success_flag = success_flag
         self._lines = log.enabled("info")
+        self._replicated = bool(config.replicas)
         self._unrouted = observations.request("*", "unmatched")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,6 +100,8 @@ class Frame:
                     or headers.get(b"accept") not in _ACCEPTED
                 ):
                     self._admit(request)
+                if self._replicated:
+                    context.read_after = read_after(headers)
                 credential = headers.get(b"authorization")
                 if credential is not None:
                     context.principal = self._authenticate(credential)
@@ -108,14 +112,23 @@ class Frame:
                     return None
                 handler, series = found
                 answer = handler(request)
-                response = answer if isinstance(answer, Response) else await answer
+                if isinstance(answer, Response):
+                    response = answer
+                else:
+                    if request.method == "GET":  # it has no body that somebody might still read
+                        context.receive = receive
+                    response = await answer
             except Problem as problem:
                 response = self.problem(problem, request)
+            except ClientGoneError:
+                return None
             except Exception as error:
                 response = self._failure(error, request)
             out = response.headers
             seconds = time.monotonic() - started
             out += framed(response, context, seconds)
+            if context.wrote:
+                out += position_headers(context.wrote)
             await send({"type": "http.response.start", "status": response.status, "headers": out})
             body = response.body if request.method != "HEAD" else b""
             await send({"type": "http.response.body", "body": body})

@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ..context import Context
+from ..context import Context, Receive
 from ..errors import Problem
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
@@ -56,6 +55,7 @@ class Request:
         if len(chunk) > self.body_bytes_max:
             raise _too_large(self.body_bytes_max)
         if not message.get("more_body"):
+            self.context.receive = self.receive
             return chunk
         chunks, size = [chunk], len(chunk)
         while message.get("more_body"):
@@ -67,6 +67,7 @@ class Request:
             if size > self.body_bytes_max:
                 raise _too_large(self.body_bytes_max)
             chunks.append(chunk)
+        self.context.receive = self.receive
         return b"".join(chunks)
 
 

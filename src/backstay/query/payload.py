@@ -83,8 +83,7 @@ def type_of(column: Column) -> Any:
         case Kind.INTEGER:
             base: Any = Annotated[int, Field(ge=column.low, le=column.high)]
         case Kind.NUMERIC:
-            scale = column.scale if column.scale is not None else column.digits
-            bounds = Field(max_digits=column.digits, decimal_places=scale)
+            bounds = Field(max_digits=column.digits, decimal_places=column.scale)
             base = Annotated[Decimal, bounds, AfterValidator(_finite)]
         case Kind.TEXT:
             base = Annotated[str, Field(max_length=column.length)] if column.length else str

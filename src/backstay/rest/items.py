@@ -69,7 +69,11 @@ class Items:
         return self._later(request, found)  # type: ignore[arg-type]
 
     async def _later(self, request: Request, found: Awaitable[Rows]) -> Response:
-        return self._reply(request, await found)
+        try:
+            return self._reply(request, await found)
+        except ValidationError:
+            # Only the database could tell that no row has such a key.
+            raise NotFoundError(self._resource.name, ",".join(request.key)) from None
 
     def _item_statement(self, request: Request, standing: Standing, parts: int) -> Statement:
         slots = tuple(range(parts))

@@ -60,6 +60,15 @@ _BY_TYPE: Mapping[str, str] = {
     "bit varying": "101",
     "xml": "<a/>",
     "point": "(1,2)",
+    "line": "{1,2,3}",
+    "lseg": "[(0,0),(1,1)]",
+    "box": "(1,1),(0,0)",
+    "path": "((0,0),(1,1))",
+    "polygon": "((0,0),(1,1),(1,0))",
+    "circle": "<(0,0),1>",
+    "pg_lsn": "16/B374D848",
+    "tsquery": "'a'",
+    "jsonpath": "$",
 }
 
 
@@ -105,9 +114,17 @@ def candidates(column: Column) -> Iterator[Any]:
         assert column.item is not None, "an array has items"
         yield from ([value] for value in candidates(column.item))
     elif column.kind in (Kind.OTHER, Kind.OPAQUE):
-        yield _BY_TYPE.get(str(getattr(column.sql.type, "name", "")), "1")
+        yield _text_of_type(str(getattr(column.sql.type, "name", "")))
     else:
         yield _VALUES[column.kind]
+
+
+def _text_of_type(name: str) -> str:
+    """A value of a type that only the database understands; `bit(3)` takes three bits exactly."""
+    size = name.removeprefix("bit(").removesuffix(")")
+    if name.endswith("multirange"):
+        return "{}"
+    return "1" * int(size) if name.startswith("bit(") and size.isdigit() else _BY_TYPE.get(name, "1")
 
 
 def _texts(column: Column) -> Iterator[str]:

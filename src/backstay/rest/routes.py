@@ -209,10 +209,12 @@ def _key(resource: Resource, segment: bytes) -> list[str]:
     """The parts of a key; only a composite key is split at commas, also where a client encoded them too.
 
     Raises:
-        Problem: `NOT_FOUND` when there are too few or too many parts.
+        Problem: `NOT_FOUND` when there are too few or too many parts, or no key at all.
     """
     wanted = len(resource.key)
-    if wanted <= 1:
+    if not wanted:
+        raise Problem("NOT_FOUND", f"{resource.name} has no key: its rows are only listed.")
+    if wanted == 1:
         return [decoded(segment, "path")]
     if b"," in segment:
         parts = [decoded(part, "path") for part in segment.split(b",")]

@@ -11,6 +11,7 @@ import inspect
 import re
 import sys
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, ClassVar, cast, get_args, get_origin
@@ -93,7 +94,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-#: In the `info` of a CHECK: the values of an enum that it admits.
+#: In the `info` of a CHECK: its enum's column, and the values that it admits.
 ENUM = "backstay_enum"
 _VOWELS = "aeiou"
 
@@ -212,9 +213,15 @@ def _add_checks(model: type[Any], table: sa.Table) -> None:
     for column in table.columns:
         kind = plain(column.type)
         if isinstance(kind, sa.Enum) and not kind.native_enum and not kind.create_constraint:
-            allowed = [sa.literal(value, sa.Text(), literal_execute=True) for value in kind.enums]
-            check = sa.type_coerce(column, sa.Text()).in_(allowed)
-            table.append_constraint(sa.CheckConstraint(check, name=f"{column.name}_enum", info={ENUM: kind.enums}))
+            info = {ENUM: (column.name, tuple(kind.enums))}
+            check = sa.CheckConstraint(admits(column, kind.enums), name=f"{column.name}_enum", info=info)
+            table.append_constraint(check)
+
+
+def admits(column: sa.Column[Any], values: Iterable[str]) -> sa.ColumnElement[bool]:
+    """The CHECK that a column has one of these values."""
+    allowed = [sa.literal(value, sa.Text(), literal_execute=True) for value in values]
+    return sa.type_coerce(column, sa.Text()).in_(allowed)
 
 
 def _mend_clocks(table: sa.Table) -> None:

@@ -20,7 +20,12 @@ def index_tables_of(metadata: sa.MetaData) -> None:
 
 def is_special(index: sa.Index) -> bool:
     """Whether SQLite has nothing like this index."""
-    return str(_options(index, "postgresql").get("using") or "").lower() in _SPECIAL
+    return is_special_method(_options(index, "postgresql").get("using"))
+
+
+def is_special_method(using: str | None) -> bool:
+    """Whether SQLite has nothing like this method of an index."""
+    return (using or "").lower() in _SPECIAL
 
 
 def _options(index: sa.Index, dialect: str) -> Any:

@@ -48,8 +48,8 @@ WHERE a.attrelid = ANY (%(tables)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropp
 ORDER BY a.attrelid, a.attnum
 """
 
-#: Some types, with those that they are made of. Types that are carried by a cast without a function (cidr by
-#: inet, varchar by text) compare as those do.
+#: Some types, with those that they are made of. A type that a cast without a function makes another (cidr of
+#: inet) compares as that does; regclass and the like are numbers to the operators and names to everybody else.
 _TYPES = """
 WITH RECURSIVE used (oid) AS (
     SELECT unnest(%(types)s::oid[])
@@ -65,7 +65,8 @@ SELECT t.oid, n.nspname AS schema, n.nspname = 'pg_catalog' AS builtin, t.typnam
        EXISTS (SELECT 1 FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
                WHERE o.opcdefault AND m.amname = 'btree' AND (o.opcintype = t.oid OR o.opcintype IN (
                    SELECT c.casttarget FROM pg_catalog.pg_cast c
-                   WHERE c.castsource = t.oid AND c.castmethod = 'b' AND c.castcontext = 'i'))) AS ordered,
+                   WHERE c.castsource = t.oid AND c.castmethod = 'b' AND c.castcontext = 'i'
+                     AND c.casttarget <> 'oid'::regtype))) AS ordered,
        (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
         FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid) AS labels,
        (SELECT array_agg(pg_get_constraintdef(k.oid, true) ORDER BY k.conname)

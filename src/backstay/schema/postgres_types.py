@@ -52,6 +52,7 @@ _BUILT_IN: Mapping[str, Callable[[int], TypeEngine[Any]]] = {
     "timestamptz": lambda modifier: sa.DateTime(timezone=True),
     "json": lambda modifier: sa.JSON(),
     "jsonb": lambda modifier: NamedType("jsonb", Kind.JSON),
+    "bit": lambda modifier: NamedType(f"bit({max(modifier, 1)})", Kind.OTHER),
 }
 
 #: Documents for a full-text search: of no use to a caller, and usually made by a trigger.
@@ -104,8 +105,10 @@ class Types:
 
 
 def _kind(row: Row) -> Kind:
-    if row["kind"] in ("r", "m"):
+    if row["kind"] == "r":
         return Kind.RANGE
+    if row["kind"] == "m":
+        return Kind.OTHER
     if row["name"] in _TEXTS:
         return Kind.TEXT
     return Kind.OTHER if row["ordered"] else Kind.OPAQUE

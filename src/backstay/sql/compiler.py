@@ -53,6 +53,7 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
         guarded=Output.ALLOWED in outputs,
         repeatable=isinstance(plan, SelectPlan | AggregatePlan) and not any(n.startswith(ME_PREFIX) for n in names),
         many=Output.KEYS in outputs,
+        labels=tuple(_label(name, plan.slots) for name in names),
     )
 
 
@@ -121,6 +122,11 @@ def _text_of(value: Any) -> str:
     if not isinstance(value, (str, int)):
         raise ValueError("is malformed")
     return str(value)
+
+
+def _label(name: str, slots: Sequence[Slot]) -> str:
+    """What a parameter is to the caller."""
+    return slots[int(name[1:])].label if name.startswith("s") and name[1:].isdigit() else ""
 
 
 def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, clock: _Clock) -> Binder:

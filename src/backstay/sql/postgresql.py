@@ -24,6 +24,7 @@ from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
 from .dialect import Expression, Listed, Member, Query, fixed, labels_of
+from .postgresql_kinds import array_of, array_shown, covers, extreme, item_of, range_of, text_shown
 from .statement import Reader
 
 _INSTANT = fixed("""'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'""")
@@ -52,7 +53,9 @@ def _row_object(element: _RowObject, compiler: SQLCompiler, **kw: Any) -> str:
     values = [compiler.process(value, **kw) for _, value in element.members]
     columns = ", ".join(f"{value} AS {label}" for value, label in zip(values, labels, strict=True))
     whole = (
-        "row_to_json(j)" if labels_of(names) is names else f"CAST({' || '.join(_pieces(names, labels, 'j'))} AS JSON)"
+        "row_to_json(j.*)"
+        if labels_of(names) is names
+        else f"CAST({' || '.join(_pieces(names, labels, 'j'))} AS JSON)"
     )
     return f"(SELECT {whole} FROM (SELECT {columns}) AS j)"  # noqa: S608 - expressions of ours
 
@@ -64,6 +67,20 @@ def _pieces(names: Sequence[str], labels: Sequence[str], row: str) -> Iterator[s
         yield "'" + opened.replace("'", "''") + "'"
         yield f"coalesce(CAST(to_json({row}.{label}) AS TEXT), 'null')"
     yield "'}'"
+
+
+class _WholeRow(sa.ColumnElement[Any]):
+    """`t1.*`: the bare name would be a column of that name, if there is one."""
+
+    inherit_cache = False
+
+    def __init__(self, row: Expression) -> None:
+        self.row = row
+
+
+@compiles(_WholeRow)
+def _whole_row(element: _WholeRow, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{compiler.process(element.row, **kw)}.*"
 
 
 class _Compiler(PGCompiler):
@@ -102,7 +119,7 @@ class PostgresDialect:
 
     def json_row(self, rows: sa.FromClause, names: Sequence[str]) -> Expression:
         """A row of a lateral query as an object; null where a left join found none."""
-        whole = sa.func.row_to_json(cast(Any, rows).table_valued())
+        whole = sa.func.row_to_json(_WholeRow(cast(Any, rows).table_valued()))
         labels = labels_of(names)
         if labels is names:
             return whole
@@ -154,6 +171,8 @@ class PostgresDialect:
         if op is Op.CONTAINS and column.kind is Kind.JSON:
             document = left if isinstance(left.type, JSONB) else sa.cast(left, JSONB())
             return document.op("@>", is_comparison=True)(sa.cast(value, JSONB()))
+        if op is Op.CONTAINS and column.kind in (Kind.ARRAY, Kind.RANGE):
+            return covers(left, value)
         text = sa.cast(left, sa.Text()) if column.kind is not Kind.TEXT else left
         if op is Op.LIKE:
             return text.like(value)
@@ -189,6 +208,10 @@ class PostgresDialect:
             return sa.func.bool_and(argument) if function is Function.MIN else sa.func.bool_or(argument)
         if function in (Function.MIN, Function.MAX) and isinstance(kind, sa.Uuid):
             argument = sa.cast(argument, sa.Text()).collate("C")
+        if function in (Function.MIN, Function.MAX):
+            found = extreme(expression, greatest=function is Function.MAX)
+            if found is not None:
+                return found
         return cast(Expression, getattr(sa.func, function.value)(argument))
 
     def measure_value(self, function: Function, column: Column | None, expression: Expression) -> Expression:
@@ -204,6 +227,9 @@ class PostgresDialect:
     def reader(self, column: Column) -> Callable[[Any], Any]:
         """From a Python value of the column's kind to its text."""
         store = _STORED.get(column.kind, _text)
+        if column.kind is Kind.ARRAY:
+            item = self.reader(item_of(column))
+            return lambda value: None if value is None else array_of([item(part) for part in value])
         if column.kind is Kind.DATETIME and not column.timezone:
             store = _naive
         if column.kind is Kind.JSON and not column.nullable:
@@ -229,22 +255,11 @@ class PostgresDialect:
             return lambda raw: _no_lone_escape(values.text(raw)).encode()
         if op is Op.ILIKE:
             return lambda raw: _doubled_escape(values.text(raw)).encode()
-        if op is Op.CONTAINS and column.kind is not Kind.JSON:
+        if op is Op.CONTAINS and column.kind is Kind.RANGE:
+            return range_of
+        if op is Op.CONTAINS and column.kind not in (Kind.JSON, Kind.ARRAY):
             return lambda raw: values.text(raw).encode()
         return lambda raw: store(values.parse(column, raw))
-
-
-def array_of(items: Sequence[bytes | None]) -> bytes:
-    r"""An array literal.
-
-    Example:
-        >>> array_of([b"1", None, b'say "hi"'])
-        b'{"1",NULL,"say \\"hi\\""}'
-    """
-    quoted = [
-        b"NULL" if item is None else b'"%b"' % item.replace(b"\\", b"\\\\").replace(b'"', b'\\"') for item in items
-    ]
-    return b"{%b}" % b",".join(quoted)
 
 
 def _no_lone_escape(pattern: str) -> str:
@@ -263,7 +278,8 @@ def _lone(pattern: str) -> bool:
 def _numeric_shown(column: Column, expression: Expression) -> Expression:
     """As a string with the declared scale; a type without one keeps its digits to the scale of the API."""
     declared = getattr(column.sql.type, "scale", None)
-    value = expression if declared is not None else sa.func.round(expression, fixed(str(column.scale)))
+    exact = declared is not None or column.scale is None
+    value = expression if exact else sa.func.round(expression, fixed(str(column.scale)))
     return sa.cast(value, sa.Text())
 
 
@@ -285,11 +301,18 @@ def _bytes_shown(column: Column, expression: Expression) -> Expression:
     return sa.func.translate(sa.func.encode(expression, fixed("'base64'")), fixed(r"E'\n'"), fixed("''"))
 
 
+def _array_shown(column: Column, expression: Expression) -> Expression:
+    return array_shown(column, expression, _SHOWN.get(item_of(column).kind))
+
+
 _SHOWN: Mapping[Kind, Callable[[Column, Expression], Expression]] = {
     Kind.NUMERIC: _numeric_shown,
     Kind.DATETIME: _instant_shown,
     Kind.TIME: _time_shown,
     Kind.BYTES: _bytes_shown,
+    Kind.ARRAY: _array_shown,
+    Kind.OTHER: text_shown,
+    Kind.OPAQUE: text_shown,
 }
 
 

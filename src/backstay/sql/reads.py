@@ -11,7 +11,7 @@ from ..query.ir import OffsetPage
 from ..query.plan import AggregatePlan, PlanOrder, PlanParent, SelectPlan
 from .dialect import Expression, Query
 from .scope import Rows, Scope
-from .shapes import Joined, json_of, needed, object_of, order_keys, ordered
+from .shapes import Joined, json_of, needed, object_of, order_keys, ordered, sorted_by
 from .statement import Output
 
 Built = tuple[Query, tuple[Output, ...]]
@@ -59,13 +59,21 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
         outputs.append(sa.select(sa.func.count()).select_from(again).where(*where).scalar_subquery())
     else:
         names.append(Output.MORE)
-        # Whether there is a row beyond does not depend on the order.
-        beyond = sa.select(integer(1)).select_from(again).where(*where)
-        outputs.append(beyond.limit(integer(1)).offset(offset + integer(page.limit)).scalar_subquery())
+        beyond = sa.select(integer(1)).where(*where).limit(integer(1)).offset(offset + integer(page.limit))
+        outputs.append(_searched(scope, plan, beyond, again).scalar_subquery())
     if exists is not None:
         names.append(Output.PARENT)
         outputs.append(exists)
     return labelled(outputs, names, origin), tuple(names)
+
+
+def _searched(scope: Scope, plan: SelectPlan, beyond: Query, rows: Rows) -> Query:
+    """A look beyond a page. It does not depend on the order, but a planner that is told of it takes the page's own
+    index, where it would otherwise hope to meet enough rows soon in the whole table."""
+    if not scope.dialect.lateral:
+        return beyond.select_from(rows)
+    keys, origin = order_keys(scope, plan.order, rows, rows)
+    return beyond.select_from(origin).order_by(*sorted_by(scope, plan.order, keys))
 
 
 def labelled(outputs: list[Any], names: list[Output], origin: Any) -> Query:

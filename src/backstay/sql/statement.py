@@ -43,6 +43,7 @@ class Statement:
         binders: one for each parameter; `None` when the parameters are exactly the slots in order.
         repeatable: its parameters depend on the values alone, neither on the principal nor on the time.
         many: it returns a row for each object; otherwise one row, or none.
+        labels: what each parameter is to the caller; empty for those that are not the caller's.
         tally: where its runs are counted; shared by the statements of a resource's action.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
     """
@@ -57,6 +58,7 @@ class Statement:
     guarded: bool = False
     repeatable: bool = False
     many: bool = False
+    labels: tuple[str, ...] = ()
     tally: Tally = field(default_factory=Tally)
 
     def parameters(self, values: Sequence[Any], principal: Principal) -> Sequence[Any]:

@@ -92,7 +92,7 @@ class PostgresServer:
         """Start it and wait until it answers."""
         log = (self.folder / "log").open("ab")
         settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-        process: Any = cast(Any, subprocess.Popen)(
+        self._process = process = cast(Any, subprocess.Popen)(
             [
                 str(binary("postgres")),
                 *("-D", str(self.folder / "data"), "-p", str(self.port), "-h", "127.0.0.1", "-k", str(self.folder)),
@@ -103,7 +103,6 @@ class PostgresServer:
             start_new_session=True,
             **self._owner,
         )
-        self._process = process
         log.close()
         deadline = time.monotonic() + START_S_MAX
         ready = [str(binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]

@@ -44,7 +44,7 @@ def test_postgres_tables_are_what_the_models_declare() -> None:
     ("arguments", "servers"),
     [
         ([], ["backstay", "bare", "fastapi", "litestar", "django", "pocketbase", "pocketbase-nolog"]),
-        (["--postgres"], ["backstay", "bare", "fastapi", "litestar", "django", "fastify"]),
+        (["--postgres"], ["backstay", "bare", "fastapi", "litestar", "django", "fastify", "fastify-pipelined"]),
         (["--postgres", "--peers", "fastify"], ["backstay", "bare", "fastify"]),
         (["--postgres", "--only", "fastify,bare"], ["fastify", "bare"]),
     ],
