@@ -149,7 +149,7 @@ def me_as(value: Any, sql_type: Any) -> Any:
 
     What is no value of the principal stays as it is.
     """
-    name: str = value.key if isinstance(value, sa.BindParameter) else ""
+    name = str(value.key) if isinstance(cast(object, value), sa.BindParameter) else ""
     if not name.startswith(ME_PREFIX):
         return cast(Any, value)
     attribute = name.removeprefix(ME_PREFIX).partition("_")[0]
