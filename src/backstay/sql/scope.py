@@ -151,7 +151,7 @@ def me_as(value: Any, sql_type: Any) -> Any:
     """
     name = str(value.key) if isinstance(cast(object, value), sa.BindParameter) else ""
     if not name.startswith(ME_PREFIX):
-        return cast(Any, value)
+        return value
     attribute = name.removeprefix(ME_PREFIX).partition("_")[0]
     kind = kind_of(sql_type)
     assert kind is not None, "a rule compares columns that the API can carry"
