@@ -79,6 +79,15 @@ class Filled:
             number_on(url)
 
 
+def empty_database(database: str, folder: Path, metadata: sa.MetaData) -> str:
+    """The URL of a database of the caller's own with these tables."""
+    url = f"sqlite:///{folder / 'empty.db'}" if database == "sqlite" else fresh_database()
+    engine = sync_engine(url)
+    metadata.create_all(engine)
+    engine.dispose()
+    return url
+
+
 def number_on(url: str) -> None:
     """Let generated keys go on behind those that were filled in, as they do on SQLite."""
     with psycopg.connect(url, autocommit=True) as connection:
