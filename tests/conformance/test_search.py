@@ -254,6 +254,13 @@ async def test_writes_are_found_at_once(books: Api) -> None:
     assert await books.ids("/notes", "q=other") == [other["id"]]
 
 
+async def test_a_long_text_can_be_written(books: Api) -> None:
+    """PostgreSQL's index takes a megabyte of words a row; the beginning is searched on both."""
+    text = "needle " + " ".join(chr(0x20000 + number) for number in range(42_000)) + " " + "x" * 400_000
+    made = await books.written("POST", "/books", {"title": "long", "blurb": text, "pages": 1}, status=201)
+    assert await books.ids("/books", "q=needle+long") == [made["id"]]
+
+
 async def test_the_contract_has_the_parameter_where_it_works(books: Api) -> None:
     """Lists and aggregates of searched resources, and no others."""
     paths = (await books.http.get("/openapi.json")).json()["paths"]
