@@ -1,19 +1,17 @@
-"""One declared world per database; a database joins by one more name here."""
+"""One declared world per database; a database joins by one more name in `support.databases`."""
 
-import shutil
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from backstay.testing import client
-from support import seed
 from support.api import Api
-from support.asgi import sync_engine
-from support.samples import ROWS, Sample
-from support.world import sqlite_url, world
-
-DATABASES = ("sqlite",)
+from support.databases import DATABASES
+from support.samples import Sample
+from support.world import world
+from support.worlds import WORLD
 
 
 @pytest.fixture(scope="session")
@@ -28,36 +26,32 @@ def database(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(scope="session")
-def filled(database: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the seed's rows that nobody opens; copies of it are served."""
-    assert database == "sqlite"
-    path = tmp_path_factory.mktemp("filled") / "world.db"
-    engine = sync_engine(path)
-    seed.fill(engine, [(Sample.__table__, ROWS)])
-    engine.dispose()
-    return path
+@asynccontextmanager
+async def served(database: str, urls: dict[str, str]) -> AsyncIterator[Api]:
+    """The app over one database; that of PostgreSQL has one over SQLite as its twin."""
+    async with AsyncExitStack() as stack:
+        http, *twin = [
+            await stack.enter_async_context(client(world(urls[name], sample=Sample)))
+            for name in (database, *(name for name in urls if name != database))
+        ]
+        yield Api(http, *twin)
 
 
-@pytest.fixture
-def copy(filled: Path, tmp_path: Path) -> Path:
-    """A database of the test's own."""
-    path = tmp_path / "world.db"
-    shutil.copy(filled, path)
-    return path
+def names_of(database: str) -> tuple[str, ...]:
+    """The databases that a test of one of them needs."""
+    return (database,) if database == "sqlite" else DATABASES
 
 
 @pytest.fixture(scope="module")
-async def api(filled: Path, tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Api]:
+async def api(database: str, tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Api]:
     """The app for tests that change nothing."""
-    path = tmp_path_factory.mktemp("read") / "world.db"
-    shutil.copy(filled, path)
-    async with client(world(sqlite_url(path), sample=Sample)) as http:
-        yield Api(http)
+    folder = tmp_path_factory.mktemp("read")
+    async with served(database, {name: WORLD.shared(name, folder) for name in names_of(database)}) as opened:
+        yield opened
 
 
 @pytest.fixture
-async def fresh(copy: Path, anyio_backend: str) -> AsyncIterator[Api]:
+async def fresh(database: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Api]:
     """The app for one test that writes."""
-    async with client(world(sqlite_url(copy), sample=Sample)) as http:
-        yield Api(http)
+    async with served(database, {name: WORLD.own(name, tmp_path) for name in names_of(database)}) as opened:
+        yield opened

@@ -8,18 +8,22 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backstay.db.postgres_engine import PostgresDatabase
 from backstay.db.sqlite_engine import SqliteDatabase
-from support import seed
-from support.asgi import Answer, Client, bearer, sync_engine
+from support.asgi import Answer, Client, bearer
+from support.databases import DATABASES
 from support.pretty import pretty
-from support.samples import ROWS, Sample
-from support.world import sqlite_url, world
+from support.samples import Sample
+from support.twins import NOW, same_text
+from support.world import world
+from support.worlds import WORLD
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
 REWRITE = os.environ.get("GOLDEN_REWRITE") == "1"
@@ -29,8 +33,6 @@ PRINCIPALS = {
     "bob": bearer(2),
     "admin": bearer(900, roles=["admin"]),
 }
-#: A time that the server chose just now; those of the seed are all the same.
-_NOW = re.compile(r"(?!2026-01-02T03:04:05\.678901)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 _DIVIDER = "\n-- "
 
 
@@ -64,33 +66,38 @@ class Case:
         return cls(head, method, path, query, principal, body)
 
 
+#: The class of each database.
+ENGINES: dict[str, type[Any]] = {"sqlite": SqliteDatabase, "postgresql": PostgresDatabase}
+Records = dict[str, Recorded]
+
+
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    """Every statement that a database is given, also those for refusals."""
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Records:
+    """Every statement that each database is given, also those for refusals."""
+    return {name: recording(monkeypatch, engine) for name, engine in ENGINES.items()}
+
+
+def recording(monkeypatch: pytest.MonkeyPatch, engine: type[Any]) -> Recorded:
+    """What a database of this class is given from now on."""
     found = Recorded()
-    read, write = SqliteDatabase.read, SqliteDatabase.write
+    for way in ("read", "write"):
+        wrapped: Any = getattr(engine, way)
 
-    def recording_read(self: Any, statement: Any, parameters: Any, context: Any) -> Any:
-        found.statements.append((statement.text, list(parameters)))
-        return read(self, statement, parameters, context)
+        def given(self: Any, statement: Any, parameters: Any, context: Any, wrapped: Any = wrapped) -> Any:
+            found.statements.append((statement.text, list(parameters)))
+            return wrapped(self, statement, parameters, context)
 
-    def recording_write(self: Any, statement: Any, parameters: Any, context: Any) -> Any:
-        found.statements.append((statement.text, list(parameters)))
-        return write(self, statement, parameters, context)
-
-    monkeypatch.setattr(SqliteDatabase, "read", recording_read)
-    monkeypatch.setattr(SqliteDatabase, "write", recording_write)
+        monkeypatch.setattr(engine, way, given)
     return found
 
 
 @pytest.fixture
-def client(tmp_path: Path, recorded: Recorded) -> Iterator[Client]:
-    """The world, as seeded."""
-    engine = sync_engine(tmp_path / "world.db")
-    seed.fill(engine, [(Sample.__table__, ROWS)])
-    engine.dispose()
-    with Client(world(sqlite_url(tmp_path / "world.db"), sample=Sample)) as opened:
-        yield opened
+def clients(tmp_path: Path, recorded: Records) -> Iterator[dict[str, Client]]:
+    """The world, as seeded, over each database."""
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(Client(world(WORLD.own(name, tmp_path), sample=Sample))) for name in DATABASES
+        }
 
 
 def body_of(answer: Answer) -> str:
@@ -109,29 +116,44 @@ def body_of(answer: Answer) -> str:
     return shown + meta
 
 
-def rendered(case: Case, answer: Answer, recorded: Recorded) -> str:
-    """The file as it should be."""
+def rendered(case: Case, answer: Answer, recorded: Records) -> str:
+    """The file as it should be: the statements of each database, and the answer that both give."""
     parts = [case.head]
-    for text, parameters in recorded.statements:
-        parts.append(f"-- sqlite\n{pretty(text)}")
-        parts.append(f"-- parameters\n{json.dumps(parameters, ensure_ascii=False, default=repr)}")
+    for name, record in recorded.items():
+        for text, parameters in record.statements:
+            parts.append(f"-- {name}\n{pretty(text)}")
+            parts.append(f"-- parameters\n{json.dumps(parameters, ensure_ascii=False, default=shown)}")
     parts.append(f"-- answer {answer.status}\n{body_of(answer)}".rstrip())
-    return _NOW.sub("<now>", "\n\n".join(parts)) + "\n"
+    return NOW.sub("<now>", "\n\n".join(parts)) + "\n"
+
+
+def shown(value: Any) -> str:
+    """A parameter that JSON does not have; PostgreSQL's are text, in bytes."""
+    return value.decode() if isinstance(value, bytes) else repr(value)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_a_request_becomes_this_sql_and_this_answer(path: Path, client: Client, recorded: Recorded) -> None:
-    """The SQL, its parameters and the answer are what the file says."""
+def test_a_request_becomes_this_sql_and_this_answer(
+    path: Path, clients: dict[str, Client], recorded: Records
+) -> None:
+    """The SQL of each dialect, its parameters and the one answer are what the file says."""
     text = path.read_text(encoding="utf-8")
     case = Case.read(text)
-    answer = client.request(case.method, case.path, case.query, body=case.body, credential=PRINCIPALS[case.principal])
+    credential = PRINCIPALS[case.principal]
+    answers = {
+        name: client.request(case.method, case.path, case.query, body=case.body, credential=credential)
+        for name, client in clients.items()
+    }
+    answer = answers["sqlite"]
     assert answer.status < 500
+    for other in answers.values():
+        assert (other.status, same_text(other.body)) == (answer.status, same_text(answer.body))
     found = rendered(case, answer, recorded)
     if REWRITE:
         path.write_text(found, encoding="utf-8")
     assert found == path.read_text(encoding="utf-8"), "run `make golden`, and read the diff"
     if case.method == "GET" and answer.status == 200:
-        assert len(recorded.statements) == 1
+        assert [len(record.statements) for record in recorded.values()] == [1, 1]
 
 
 def test_there_are_enough_cases() -> None:
@@ -144,12 +166,12 @@ def test_no_value_is_in_the_sql(path: Path) -> None:
     """What the request said is among the parameters; the SQL has none of it but the page size."""
     case = Case.read(path.read_text(encoding="utf-8"))
     sections = path.read_text(encoding="utf-8").split(_DIVIDER)
-    sql = "\n".join(section for section in sections if section.startswith("sqlite"))
+    sql = "\n".join(section for section in sections if section.startswith(DATABASES))
     values = [part.partition("=") for part in case.query.split("&") if part]
     filters = [v for n, _, v in values if n.partition("[")[0] not in _WORDS and not n.endswith("[is]")]
     given = [str(v) for v in (case.body or {}).values()] if isinstance(case.body, dict) else []
     for value in [*filters, *given]:
-        assert value == "" or not re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", sql), value
+        assert value == "" or not re.search(rf"(?<![\w.$]){re.escape(value)}(?![\w.])", sql), value
 
 
 _WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "group", "select", "or", "and")

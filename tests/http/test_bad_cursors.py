@@ -9,15 +9,17 @@ from urllib.parse import quote
 
 import pytest
 
+from support.databases import DATABASES
 from support.hostile import Target, fields_of
+from support.worlds import WORLD
 
 LISTS = ["/scores", "/games/tetris/scores"]
 
 
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+@pytest.fixture(scope="module", params=DATABASES)
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """One app, checked after each test."""
-    with Target(tmp_path_factory.mktemp("cursors")) as opened:
+    with Target(WORLD.copied(request.param, tmp_path_factory.mktemp("cursors"))) as opened:
         yield opened
 
 

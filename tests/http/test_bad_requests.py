@@ -8,12 +8,13 @@ import pytest
 from backstay.auth.tokens import Tokens
 from support.asgi import bearer
 from support.hostile import JSON, Target
+from support.worlds import WORLD
 
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """One app, checked after each test."""
-    with Target(tmp_path_factory.mktemp("requests")) as opened:
+    """One app, checked after each test; on one database, because these refusals come before any."""
+    with Target(WORLD.copied("sqlite", tmp_path_factory.mktemp("requests"))) as opened:
         yield opened
 
 

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.asgi import Client, sync_engine
+from support.databases import DATABASES, empty_database
 from support.kinds import COLUMNS, PATHS, PLAIN, Base, Owner, Thing, app_of, rows_of
 
-relaxed = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 Row = dict[str, Any]
 
 
@@ -67,13 +68,12 @@ class Store:
         return pages
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+@pytest.fixture(scope="module", params=DATABASES)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """An app with empty tables."""
-    path = tmp_path_factory.mktemp("keyset") / "things.db"
-    engine = sync_engine(path)
-    Base.metadata.create_all(engine)
-    with Client(app_of(path)) as client:
+    url = empty_database(request.param, tmp_path_factory.mktemp("keyset"), Base.metadata)
+    engine = sync_engine(url)
+    with Client(app_of(url)) as client:
         yield Store(client, engine)
     engine.dispose()
 

@@ -1,6 +1,7 @@
 """Statements: they depend on a request's structure and never on its values; every cache of them is bounded."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from backstay import Backstay, ModelBase, Problem, has_role, me, public
 from backstay import engine as engine_module
 from backstay.auth import tokens
 from backstay.db import sqlite_engine
+from backstay.db.postgres_wire import Wire
 from backstay.engine import STATEMENTS_MAX
 from backstay.rest import lists, params
-from support.asgi import SECRET, Answer, Client, bearer, quiet, sync_engine
+from support.asgi import SECRET, Answer, Client, bearer, quiet
+from support.databases import DATABASES, Filled
 from support.render import quoted
 
 steady = settings(max_examples=100, deadline=None)
@@ -64,35 +67,39 @@ class Book(Base):
 WORDS = ("sort", "limit", "page", "count", "fields", "group", "select", "cursor", "include")
 
 
-def app_of(path: Path) -> Backstay:
+def app_of(url: str) -> Backstay:
     """Rules that compare with the principal, so that its id is a value too."""
-    app = Backstay("books", config=quiet(path))
+    app = Backstay("books", config=quiet(url))
     app.resource(Shelf, read=public, write=has_role("librarian"))
     app.resource(Book, read=(Book.owner == me.id) | Book.owner.is_(None), write=public)
     return app
 
 
-@dataclass(slots=True)
-class Traced:
-    """The client, and every statement text that SQLite ran with its bindings."""
-
-    client: Client
-    ran: list[tuple[str, Any]] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
-    """An app whose connections all report what they run, with a few rows."""
-    path = tmp_path_factory.mktemp("statements") / "books.db"
-    engine = sync_engine(path)
+def fill(engine: sa.Engine) -> None:
+    """A few rows."""
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(sa.insert(Shelf), [{"id": i, "label": f"shelf {i}"} for i in range(1, 4)])
         numbers = dict.fromkeys(WORDS, 5)
         rows = [{"title": f"book {i}", "pages": i, "shelf_id": i % 3 + 1, **numbers} for i in range(30)]
         connection.execute(sa.insert(Book), rows)
-    engine.dispose()
-    found = Traced(Client(app_of(path)))
+
+
+BOOKS = Filled("books", fill)
+
+
+@dataclass(slots=True)
+class Traced:
+    """The client, and every statement text that the database ran with its bindings."""
+
+    client: Client
+    ran: list[tuple[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def traced_sqlite(url: str) -> Iterator[Traced]:
+    """All connections to the file report what they run."""
+    found = Traced(Client(app_of(url)))
 
     def report(cursor: Any, sql: str, bindings: Any) -> bool:
         found.ran.append((sql, bindings))
@@ -107,6 +114,31 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     finally:
         apsw.connection_hooks.remove(watch)
     with found.client:
+        yield found
+
+
+@contextmanager
+def traced_postgresql(url: str) -> Iterator[Traced]:
+    """Every job that goes to the server is reported; there is no other way to it."""
+    found = Traced(Client(app_of(url)))
+    send = Wire._send
+
+    def reporting(self: Any, job: Any) -> None:
+        found.ran.append((job.statement.text, [v and v.decode() for v in job.parameters]))
+        send(self, job)
+
+    with pytest.MonkeyPatch.context() as patch, found.client:
+        patch.setattr(Wire, "_send", reporting)
+        yield found
+
+
+TRACED = {"sqlite": traced_sqlite, "postgresql": traced_postgresql}
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
+    """An app over each database."""
+    with TRACED[request.param](BOOKS.copied(request.param, tmp_path_factory.mktemp("statements"))) as found:
         yield found
 
 
@@ -168,7 +200,7 @@ def requests(draw: st.DrawFn) -> tuple[str, list[str], Pairs]:
 @steady
 @given(data=st.data(), request=requests())
 def test_no_value_of_a_caller_is_in_statement_text(traced: Traced, data: st.DataObject, request: Any) -> None:
-    """Filters, keys, cursors, bodies and the principal's id reach SQLite as parameters, never as text."""
+    """Filters, keys, cursors, bodies and the principal's id reach the database as parameters, never as text."""
     client, who = traced.client, {"credential": bearer(f"{MARK}-me")}
     traced.ran.clear()
     path, filters, words = request
@@ -222,19 +254,14 @@ def test_a_cache_never_changes_an_answer(traced: Traced, data: st.DataObject, re
     for _ in range(3):
         pairs = [(name, data.draw(CONDITIONS[name] | st.sampled_from(["5", "nonsense"]))) for name in filters]
         asked.append(pairs + [(name, data.draw(st.sampled_from([value, "5", "2"]))) for name, value in words])
-    with Client(app_of(file_of(traced))) as cold:
+    with Client(app_of(traced.client.app.config.database_url)) as cold:
         for pairs in asked:
             first, again = (outcome(traced.client.get(path, pairs)) for _ in range(2))
             assert first == again == outcome(cold.get(path, pairs))
             assert first[0] in (200, 400)
 
 
-def file_of(traced: Traced) -> Path:
-    """The database file of the shared app."""
-    return Path(traced.client.app.config.database_url.removeprefix("sqlite:///"))
-
-
-def test_caches_stay_bounded(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_stay_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More structures, queries, tokens and slow shapes than a cache holds leave it at its bound, and it works."""
     assert STATEMENTS_MAX <= 2_048
     assert lists.RECIPES_MAX <= 2_048
@@ -249,7 +276,7 @@ def test_caches_stay_bounded(traced: Traced, monkeypatch: pytest.MonkeyPatch) ->
         (sqlite_engine, "SLOW_SHAPES_MAX"),
     ):
         monkeypatch.setattr(module, name, bound)
-    with Client(app_of(file_of(traced))) as client:
+    with Client(app_of(BOOKS.own("sqlite", tmp_path))) as client:
         runtime = client.app.start()
         handler: Any = runtime.routes._endpoints[b"books"].collection["GET"][0]
         series = len(runtime.observations.requests), len(runtime.observations.statements)

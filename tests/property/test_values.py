@@ -10,21 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.asgi import Client, sync_engine
+from support.asgi import Client
+from support.databases import DATABASES, empty_database
 from support.kinds import KINDS, PLAIN, Base, app_of, values_of
 from support.render import quoted
 
 COLUMNS = [*KINDS, *(f"{name}_or" for name in KINDS)]
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+@pytest.fixture(scope="module", params=DATABASES)
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """An app with the table of every kind."""
-    path = tmp_path_factory.mktemp("values") / "things.db"
-    engine = sync_engine(path)
-    Base.metadata.create_all(engine)
-    engine.dispose()
-    with Client(app_of(path)) as opened:
+    with Client(app_of(empty_database(request.param, tmp_path_factory.mktemp("values"), Base.metadata))) as opened:
         yield opened
 
 
@@ -67,7 +64,7 @@ def filter_text(value: Any) -> str:
 BODY = {name: sent(value) for name, value in PLAIN.items()}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data(), column=st.sampled_from(COLUMNS))
 def test_a_value_comes_back_and_is_found(client: Client, data: st.DataObject, column: str) -> None:
     """POST, GET and a filter by equality agree on the value, its JSON form and its type."""
@@ -77,7 +74,8 @@ def test_a_value_comes_back_and_is_found(client: Client, data: st.DataObject, co
     shown = made.data[column]
     expected = emitted(column, value)
     assert shown == expected
-    assert type(shown) is type(expected)
+    # A whole double is a JSON number without a point.
+    assert isinstance(shown, float | int if isinstance(expected, float) else type(expected))
     key = made.data["id"]
     assert client.get(f"/things/{key}").data == made.data
     if shown is None:
@@ -99,7 +97,7 @@ def found(client: Client, name: str, value: str, key: int) -> list[int]:
     return [row["id"] for row in answer.data]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data(), column=st.sampled_from(COLUMNS))
 def test_a_row_can_be_sent_as_it_was_read(client: Client, data: st.DataObject, column: str) -> None:
     """PUT of a row's own JSON and PATCH of one of its values change nothing but the version and its time."""
@@ -114,7 +112,7 @@ def test_a_row_can_be_sent_as_it_was_read(client: Client, data: st.DataObject, c
         assert kept == own
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8))
 def test_patterns_match_text_literally_when_escaped(client: Client, text: str) -> None:
     """`contains`, and `like` and `ilike` of the escaped text, find the row that holds exactly that text."""

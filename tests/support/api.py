@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from backstay.testing import statements, token
+from support.twins import same_text
 from support.world import SECRET
 
 if TYPE_CHECKING:
@@ -23,10 +24,16 @@ WHO: dict[str, dict[str, str]] = {
 
 
 class Api:
-    """Requests to one app; `who` is a name in `WHO`, anonymous by default."""
+    """Requests to one app; `who` is a name in `WHO`, anonymous by default.
 
-    def __init__(self, http: "AsyncClient") -> None:
+    Args:
+        twin: the same app over another database; it is sent whatever this one is, and must answer the same.
+            Validators are of bytes, and those of a JSON column's value differ.
+    """
+
+    def __init__(self, http: "AsyncClient", twin: "AsyncClient | None" = None) -> None:
         self.http = http
+        self._twin = twin
 
     async def send(self, method: str, path: str, query: str = "", *, who: str = "", **options: Any) -> "Response":
         """One request; no answer is ever a failure of ours."""
@@ -34,6 +41,10 @@ class Api:
         headers = WHO[who] | options.pop("headers", {})
         response = await self.http.request(method, url, headers=headers, **options)
         assert response.status_code < 500, f"{method} {url}: {response.text}"
+        if self._twin is not None and "if-none-match" not in headers:
+            other = await self._twin.request(method, url, headers=headers, **options)
+            assert same_text(response.content) == same_text(other.content), f"{method} {url}"
+            assert response.status_code == other.status_code
         return response
 
     async def read(self, path: str, query: str = "", *, who: str = "") -> Any:

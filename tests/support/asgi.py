@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from backstay import Backstay, Config
 from backstay.auth.tokens import Tokens
-from backstay.db.apsw_dialect import create_sync_engine
+from backstay.db.engines import create_sync_engine
 
 SECRET = "a secret of more than thirty-two bytes, for tests"
 Pairs = Iterable[tuple[str, str]]
@@ -48,9 +48,17 @@ def bearer(subject: object, *, roles: Iterable[str] = (), secret: str = SECRET) 
     return "Bearer " + Tokens(secret).issue(subject, roles=list(roles), ttl_s=3_600)
 
 
-def sync_engine(path: Path) -> sa.Engine:
-    """A SQLAlchemy engine on the app's own file and SQLite library; quick, because tests throw the file away."""
-    return create_sync_engine(path, write=True, on_connect=lambda connection: connection.pragma("synchronous", 0))
+def url_of(where: Path | str) -> str:
+    """A database's URL, of itself or of a file."""
+    return f"sqlite:///{where}" if isinstance(where, Path) else where
+
+
+def sync_engine(where: Path | str) -> sa.Engine:
+    """A SQLAlchemy engine on the app's own library; quick with a file, because tests throw the file away."""
+    url = url_of(where)
+    if not url.startswith("sqlite"):
+        return create_sync_engine(url, write=True)
+    return create_sync_engine(url, write=True, on_connect=lambda connection: connection.pragma("synchronous", 0))
 
 
 class Client:
@@ -124,6 +132,6 @@ class Client:
         return Answer(seen["status"], named, seen["body"])
 
 
-def quiet(path: Path, **settings: Any) -> Config:
-    """The settings of an app under test: its own file, no log lines, generous limits on time."""
-    return Config(database_url=f"sqlite:///{path}", secret=SECRET, log_level="error", **settings)
+def quiet(where: Path | str, **settings: Any) -> Config:
+    """The settings of an app under test: its own file or database, no log lines, generous limits on time."""
+    return Config(database_url=url_of(where), secret=SECRET, log_level="error", **settings)

@@ -1,6 +1,5 @@
 """The arcade-like API that the contract is fuzzed over: rules of every sort, a natural key, references both ways."""
 
-from pathlib import Path
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -9,7 +8,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 
 from backstay import Backstay, ModelBase, has_role, me, public, signed_in
 
-from .asgi import quiet, sync_engine
+from .asgi import quiet
+from .databases import Filled
 
 
 class Base(ModelBase, DeclarativeBase):
@@ -26,8 +26,9 @@ class User(Base):
 
 
 class Game(Base):
-    """A game that players score in."""
+    """A game that players score in, found by its words."""
 
+    __search__ = ("slug", "name")
     slug: Mapped[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]] = mapped_column(unique=True)
     name: Mapped[str] = mapped_column(sa.String(80))
     scores: Mapped[list["Score"]] = relationship(back_populates="game")
@@ -47,9 +48,8 @@ class Score(Base):
 ADMIN, PLAYER = 1, 2
 
 
-def arcade(path: Path) -> Backstay:
-    """The app on a file of its own with a few rows: 1 is the admin, 2 the player."""
-    engine = sync_engine(path)
+def fill(engine: sa.Engine) -> None:
+    """A few rows: user 1 is the admin, 2 the player."""
     Base.metadata.create_all(engine)
     with Session(engine) as session:
         session.add_all(User(id=number, username=f"user-{number}") for number in range(1, 6))
@@ -57,8 +57,14 @@ def arcade(path: Path) -> Backstay:
         session.flush()
         session.add_all(Score(id=n, game_id=n % 3 + 1, player_id=n % 5 + 1, value=n * 7 % 40) for n in range(1, 31))
         session.commit()
-    engine.dispose()
-    app = Backstay("arcade", config=quiet(path))
+
+
+ARCADE = Filled("arcade", fill)
+
+
+def arcade(url: str) -> Backstay:
+    """The app over a database of its own."""
+    app = Backstay("arcade", config=quiet(url))
     app.resource(User, read=public, update=User.id == me.id, delete=has_role("admin"))
     app.resource(Game, key=Game.slug, read=public, write=has_role("admin"))
     app.resource(

@@ -2,48 +2,33 @@
 
 import io
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Self
 
-import apsw
-
-from support import seed
-from support.asgi import Answer, Client, bearer, sync_engine
-from support.samples import ROWS, Sample
-from support.world import sqlite_url, world
+from support.asgi import Answer, Client, bearer
+from support.databases import dump
+from support.samples import Sample
+from support.world import world
 
 ADMIN = bearer(900, roles=["admin"]).encode()
 JSON = (b"content-type", b"application/json")
 
 
 class Target:
-    """One app, its log and its file."""
+    """One app over a database that is as filled, and its log."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        self.path = folder / "world.db"
-        engine = sync_engine(self.path)
-        seed.fill(engine, [(Sample.__table__, ROWS)])
-        engine.dispose()
-        self.app = world(sqlite_url(self.path), sample=Sample, **settings)
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.url = url
+        self.app = world(url, sample=Sample, **settings)
         self.log = io.StringIO()
         self.app.start().frame.log._stream = self.log
         self.client = Client(self.app)
-        self.before = self.dump()
+        self.before = dump(url)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.client.__exit__()
-
-    def dump(self) -> list[tuple[Any, ...]]:
-        """Every row of every table."""
-        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-            return [(t, *row) for t in tables for row in connection.execute(f'SELECT * FROM "{t}"')]
-        finally:
-            connection.close()
 
     def send(
         self,
@@ -79,7 +64,7 @@ class Target:
         self.log.seek(0)
         self.log.truncate()
         assert failures == ""
-        assert self.dump() == self.before
+        assert dump(self.url) == self.before
         assert self.send("GET", "/games/tetris").status == 200
 
 

@@ -125,9 +125,9 @@ def rows_of(draw: st.DrawFn, columns: Iterable[str], *, least: int = 0, most: in
     return [dict(PLAIN) | {c: draw(st.sampled_from(pool)) for c, pool in pools.items()} for _ in range(count)]
 
 
-def app_of(path: Path) -> Backstay:
+def app_of(where: Path | str) -> Backstay:
     """Both models, readable and writable by everybody."""
-    app = Backstay("kinds", config=quiet(path))
+    app = Backstay("kinds", config=quiet(where))
     app.resource(Owner, read=public, write=public)
     app.resource(Thing, read=public, write=public)
     return app

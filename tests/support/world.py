@@ -6,7 +6,6 @@ rows that only some principals see, and a table with a column of every kind (`su
 
 import datetime as dt
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -181,8 +180,3 @@ def world(url: str, *, sample: type[Any] | None = None, **settings: Any) -> Back
     if sample is not None:
         app.resource(sample, read=public, write=public)
     return app
-
-
-def sqlite_url(path: Path) -> str:
-    """The URL of a file."""
-    return f"sqlite:///{path}"

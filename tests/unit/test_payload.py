@@ -4,13 +4,13 @@ import pytest
 
 from backstay.errors import ValidationError
 from backstay.query.payload import Action, Contract
-from support.fuzzed import arcade
+from support.fuzzed import ARCADE, arcade
 
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
     """What a new score must be."""
-    app = arcade(tmp_path_factory.mktemp("payload") / "arcade.db")
+    app = arcade(ARCADE.own("sqlite", tmp_path_factory.mktemp("payload")))
     return Contract(app.catalog().resources["scores"], Action.CREATE)
 
 

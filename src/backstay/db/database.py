@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from ..context import Context
+from ..errors import Problem
 from ..sql.statement import Statement
 
 Row = tuple[Any, ...]
@@ -40,6 +41,12 @@ class ConstraintViolationError(Exception):
 
 class RefusedError(Exception):
     """A write whose row the resource's check does not admit; it was rolled back."""
+
+
+def sum_too_large() -> Problem:
+    """What a caller is told of a sum that its type cannot hold."""
+    hint = "Sum fewer rows, or ask for the average of them."
+    return Problem("RESULT_TOO_LARGE", "A sum is larger than a 64-bit number.", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import Problem, ValidationError, invalid
+from ..errors import ValidationError, invalid
 from ..sql.postgresql import REFUSED
-from .database import ConstraintViolationError, RefusedError, Violation
+from .database import ConstraintViolationError, RefusedError, Violation, sum_too_large
 from .postgres_job import timed_out, unavailable
 
 #: Serialization failure and deadlock: the transaction is undone and may be run again.
@@ -21,6 +21,7 @@ STOPPED = frozenset({"57P01", "57P02"})
 #: The server takes no writes any more: it is a replica now.
 READ_ONLY = "25006"
 _UNSUPPORTED = "0A000"
+_TOO_LARGE = "22003"
 
 _KINDS: Mapping[str, Violation] = {
     "23505": Violation.UNIQUE,
@@ -87,7 +88,8 @@ def translated(result: Any, labels: Sequence[str] = (), *, write: bool = False) 
 
     Args:
         labels: what each of the statement's parameters is to the caller.
-        write: it came of a write, whose values and triggers are not ours to know.
+        write: it came of a write, whose values and triggers are not ours to know; a read makes numbers only by
+            adding them.
     """
     state, message = state_of(result), _field(result, "MESSAGE_PRIMARY")
     if REFUSED in message:
@@ -103,8 +105,10 @@ def translated(result: Any, labels: Sequence[str] = (), *, write: bool = False) 
         column = _field(result, "COLUMN_NAME")
         columns = [column] if column else [n.strip(' "') for n in named["columns"].split(",")] if named else []
         return ConstraintViolationError(kind, columns, _field(result, "CONSTRAINT_NAME"))
+    if state == _TOO_LARGE and not write:
+        return sum_too_large()
     if state in _UNFIT or (write and state[:2] == "22"):
-        return _unfit(state, message)
+        return _unfit(state)
     if write and state == _PRIVILEGE:
         return RefusedError()
     if write and state in _RAISED:
@@ -116,12 +120,8 @@ def translated(result: Any, labels: Sequence[str] = (), *, write: bool = False) 
     return PostgresError(state, message)
 
 
-def _unfit(state: str, message: str) -> Problem:
-    if state == "22003" and "bigint out of range" in message:
-        hint = "Sum fewer rows, or the average of them."
-        return Problem("RESULT_TOO_LARGE", "A sum is larger than a 64-bit integer.", hint=hint)
-    found: ValidationError = invalid("body", "invalid_value", _UNFIT.get(state, _UNFIT["22023"]))
-    return found
+def _unfit(state: str) -> ValidationError:
+    return invalid("body", "invalid_value", _UNFIT.get(state, _UNFIT["22023"]))
 
 
 def _field(result: Any, name: str) -> str:

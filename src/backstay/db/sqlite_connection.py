@@ -8,6 +8,7 @@ apsw is the one SQLite library of the process; see docs/decisions/0002-one-sqlit
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -15,8 +16,9 @@ import apsw
 import orjson
 
 from ..errors import OperatorError, Problem
-from ..sql.sqlite import BASE64, JSON_CONTAINS
-from .database import ConstraintViolationError, Violation
+from ..schema.floats import rounded, shortest
+from ..sql.sqlite import BASE64, FLOAT_TEXT, JSON_CONTAINS, ROUNDED
+from .database import ConstraintViolationError, Violation, sum_too_large
 
 BUSY_TIMEOUT_MS = 5_000
 STATEMENT_CACHE = 256
@@ -57,6 +59,8 @@ def open_connection(
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, result_bytes_max)
     connection.create_scalar_function(BASE64, cast(Any, _base64), 1, deterministic=True)
     connection.create_scalar_function(JSON_CONTAINS, cast(Any, _json_contains), 2, deterministic=True)
+    connection.create_scalar_function(FLOAT_TEXT, cast(Any, _float_text), 1, deterministic=True)
+    connection.create_scalar_function(ROUNDED, cast(Any, _rounded), 1, deterministic=True)
     return connection
 
 
@@ -65,6 +69,24 @@ def _base64(value: Any) -> str | None:
         return None
     raw = value if isinstance(value, bytes) else str(value).encode()
     return base64.b64encode(raw).decode("ascii")
+
+
+def _float_text(value: Any) -> str | None:
+    """A double as PostgreSQL writes it in JSON; what is too large for one is text there."""
+    if value is None:
+        return None
+    number = float(value)
+    return shortest(number) if math.isfinite(number) else '"Infinity"' if number > 0 else '"-Infinity"'
+
+
+def _rounded(value: Any) -> float | None:
+    """A sum of doubles, or an average of them."""
+    if value is None:
+        return None
+    found = rounded(float(value))
+    if not math.isfinite(found):
+        raise sum_too_large()
+    return found
 
 
 def _json_contains(document: Any, needle: str) -> int | None:
@@ -125,8 +147,7 @@ def translated(error: apsw.Error) -> Exception:
     if isinstance(error, apsw.TooBigError):
         return Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
     if isinstance(error, apsw.SQLError) and str(error) == "integer overflow":
-        hint = "Sum fewer rows, or the average of them."
-        return Problem("RESULT_TOO_LARGE", "A sum is larger than a 64-bit integer.", hint=hint)
+        return sum_too_large()
     if isinstance(error, apsw.InterruptError):
         return Problem("QUERY_TIMEOUT", headers=(("retry-after", "5"),))
     if isinstance(error, (apsw.BusyError, apsw.LockedError)):

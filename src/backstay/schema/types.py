@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -9,7 +10,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
+from .floats import shortest
 from .model import Kind
+
+
+def list_text(items: Sequence[Any]) -> str:
+    """A list as JSON text, with its doubles as PostgreSQL writes them.
+
+    Example:
+        >>> list_text([1.0, 2.5, None])
+        '[1,2.5,null]'
+    """
+    return f"[{','.join(shortest(i) if isinstance(i, float) else orjson.dumps(i).decode() for i in items)}]"
 
 
 class Array(TypeDecorator[list[Any]]):
@@ -44,7 +56,7 @@ class Array(TypeDecorator[list[Any]]):
         """JSON in the very form that the API writes, so that equal lists are equal text."""
         if value is None or dialect.name == "postgresql":
             return value
-        return orjson.dumps(value).decode()
+        return list_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> list[Any] | None:
         """The list again."""

@@ -99,6 +99,8 @@ def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]
 def _reader(scope: Scope, index: int, slot: Slot) -> Reader:
     """How the raw value of a slot becomes the driver's value."""
     dialect, column = scope.dialect, slot.column
+    if slot.form is Form.SEARCH:
+        return dialect.search.reader
     if column is None:
         return dialect.plain
     if slot.form is Form.BODY:
@@ -134,7 +136,8 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, cl
         slot = int(name[1:])
         return lambda given, principal: given[slot]
     if name.startswith(ME_PREFIX):
-        return _principal_binder(name.removeprefix(ME_PREFIX), compiled.binds[name], dialect)
+        attribute = name.removeprefix(ME_PREFIX).partition("_")[0]
+        return _principal_binder(attribute, compiled.binds[name], dialect)
     generated = {column.key: column for column in (*compiled.insert_prefetch, *compiled.update_prefetch)}
     if name in generated:
         return _default_binder(generated[name], compiled, table, dialect, clock)

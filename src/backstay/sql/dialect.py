@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect as CoreDialect
 
 from ..query.ir import Function, Op
-from ..schema.model import Column
+from ..schema.model import Column, Search
 from .statement import Reader
 
 Expression = sa.ColumnElement[Any]
@@ -27,12 +27,45 @@ def fixed(text: str) -> Expression:
 Listed = tuple[Expression, Any]
 
 
+#: PostgreSQL cuts longer names, also those of an object's members.
+NAME_BYTES_MAX = 63
+
+
+def labels_of(names: Sequence[str]) -> Sequence[str]:
+    """What the columns of a row are called that becomes an object: by its names, unless one would be cut."""
+    fit = all(len(name.encode()) <= NAME_BYTES_MAX for name in names)
+    return names if fit else [f"m{i}" for i in range(len(names))]
+
+
+class TextSearch(Protocol):
+    """One database's full text search."""
+
+    def matches(self, search: Search, rows: sa.FromClause, value: sa.BindParameter[Any]) -> Expression:
+        """Whether a row has the words."""
+        ...
+
+    def relevance(
+        self, search: Search, rows: sa.FromClause, origin: Any, value: sa.BindParameter[Any]
+    ) -> tuple[Expression, Any]:
+        """How well a row has the words, more is better; and the rows joined for it."""
+        ...
+
+    def reader(self, raw: Any) -> Any:
+        """From the text of `q` to the driver's value."""
+        ...
+
+
 class Dialect(Protocol):
     """One database's way to say things."""
 
     name: str
     #: Whether a JSON object is made from a row: then its members are the columns of a lateral query.
     lateral: bool
+
+    @property
+    def search(self) -> TextSearch:
+        """Its full text search."""
+        ...
 
     @property
     def core(self) -> CoreDialect:
@@ -47,8 +80,8 @@ class Dialect(Protocol):
         """An object with these members, in order."""
         ...
 
-    def json_row(self, rows: sa.FromClause) -> Expression:
-        """A row of a lateral query as an object; only where `lateral` holds."""
+    def json_row(self, rows: sa.FromClause, names: Sequence[str]) -> Expression:
+        """A row of a lateral query, its columns called by `labels_of`, as an object; only where `lateral` holds."""
         ...
 
     def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
@@ -86,8 +119,10 @@ class Dialect(Protocol):
         """A filter's comparison."""
         ...
 
-    def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
-        """An aggregate of rows; without an expression, their number."""
+    def aggregate(
+        self, function: Function, column: Column | None, expression: Expression | None, *, distinct: bool
+    ) -> Expression:
+        """An aggregate of a column's values, given as an expression; without one, the number of rows."""
         ...
 
     def measure_value(self, function: Function, column: Column | None, expression: Expression) -> Expression:

@@ -8,7 +8,7 @@ types from the columns that they meet; a list is one array parameter, so that th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -23,15 +23,14 @@ from ..query import values
 from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
-from .dialect import Expression, Listed, Member, Query, fixed
+from .dialect import Expression, Listed, Member, Query, fixed, labels_of
 from .postgresql_kinds import array_of, array_shown, covers, extreme, item_of, range_of, text_shown
+from .search import PostgresSearch
 from .statement import Reader
 
 _INSTANT = fixed("""'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'""")
 _DOUBLE: Any = cast(Any, sa.Double())
 _TIME = fixed("'HH24:MI:SS.US'")
-#: PostgreSQL cuts longer names, also those of an object's members.
-NAME_BYTES_MAX = 63
 #: What a row that may not stay is "cast to an integer" from.
 REFUSED = "backstay: refused"
 
@@ -50,8 +49,25 @@ class _RowObject(sa.ColumnElement[Any]):
 def _row_object(element: _RowObject, compiler: SQLCompiler, **kw: Any) -> str:
     kw["within_columns_clause"] = False
     quote = compiler.preparer.quote_identifier
-    columns = [f"{compiler.process(value, **kw)} AS {quote(name)}" for name, value in element.members]
-    return f"(SELECT row_to_json(j.*) FROM (SELECT {', '.join(columns)}) AS j)"  # noqa: S608 - expressions of ours
+    names = [name for name, _ in element.members]
+    labels = [quote(label) for label in labels_of(names)]
+    values = [compiler.process(value, **kw) for _, value in element.members]
+    columns = ", ".join(f"{value} AS {label}" for value, label in zip(values, labels, strict=True))
+    whole = (
+        "row_to_json(j.*)"
+        if labels_of(names) is names
+        else f"CAST({' || '.join(_pieces(names, labels, 'j'))} AS JSON)"
+    )
+    return f"(SELECT {whole} FROM (SELECT {columns}) AS j)"  # noqa: S608 - expressions of ours
+
+
+def _pieces(names: Sequence[str], labels: Sequence[str], row: str) -> Iterator[str]:
+    """An object whose names no column can have, as the texts that it is made of."""
+    for i, (name, label) in enumerate(zip(names, labels, strict=True)):
+        opened = ("," if i else "{") + json.dumps(name, ensure_ascii=False) + ":"
+        yield "'" + opened.replace("'", "''") + "'"
+        yield f"coalesce(CAST(to_json({row}.{label}) AS TEXT), 'null')"
+    yield "'}'"
 
 
 class _WholeRow(sa.ColumnElement[Any]):
@@ -83,6 +99,7 @@ class PostgresDialect:
 
     name = "postgresql"
     lateral = True
+    search = PostgresSearch()
 
     def __init__(self) -> None:
         self._core = PGDialect(paramstyle="numeric_dollar")
@@ -102,9 +119,14 @@ class PostgresDialect:
         """An object with these members, in order."""
         return _RowObject(members)
 
-    def json_row(self, rows: sa.FromClause) -> Expression:
+    def json_row(self, rows: sa.FromClause, names: Sequence[str]) -> Expression:
         """A row of a lateral query as an object; null where a left join found none."""
-        return sa.func.row_to_json(_WholeRow(cast(Any, rows).table_valued()))
+        whole = sa.func.row_to_json(_WholeRow(cast(Any, rows).table_valued()))
+        labels = labels_of(names)
+        if labels is names:
+            return whole
+        pieces = _pieces(names, labels, str(cast(Any, rows).name))
+        return sa.case((whole.is_(None), sa.null()), else_=sa.cast(fixed(" || ".join(pieces)), sa.JSON()))
 
     def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
         """An array that stands by itself. Its rows are sorted again: a join may have changed their order."""
@@ -160,15 +182,26 @@ class PostgresDialect:
             return text.ilike(value)
         return sa.func.strpos(text, sa.cast(value, sa.Text())) > fixed("0")
 
-    def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
-        """An aggregate of rows; without an expression, their number."""
-        if expression is None:
+    def aggregate(
+        self, function: Function, column: Column | None, expression: Expression | None, *, distinct: bool
+    ) -> Expression:
+        """An aggregate of a column's values; without any, the number of rows."""
+        if expression is None or column is None:
             return sa.func.count()
         argument: Any = sa.distinct(expression) if distinct else expression
         kind = expression.type
         if function is Function.AVG and isinstance(kind, sa.Integer):
             # As SQLite divides: the exact sum as a double.
             return sa.cast(sa.func.sum(argument), _DOUBLE).op("/")(sa.func.count(argument))
+        if function is Function.AVG and column.kind is Kind.NUMERIC and column.scale is not None:
+            # An integer of the last digit divides as SQLite's does.
+            tens = fixed(str(10**column.scale))
+            total = sa.cast(sa.func.sum(argument).op("*")(tens), _DOUBLE)
+            return total.op("/")(sa.func.count(argument).op("*")(tens))
+        if column.kind is Kind.FLOAT and function in (Function.SUM, Function.AVG):
+            # Fifteen digits, which is what a double keeps as a numeric: the others depend on the order of the rows.
+            found = cast(Expression, getattr(sa.func, function.value)(argument))
+            return sa.cast(sa.cast(found, sa.Numeric()), _DOUBLE)
         if function is Function.AVG:
             return sa.cast(sa.func.avg(argument), _DOUBLE)
         if function is Function.SUM and isinstance(kind, sa.Integer):
@@ -309,7 +342,8 @@ def _instant(value: datetime) -> bytes:
 
 _STORED: Mapping[Kind, Callable[[Any], bytes]] = {
     Kind.BOOLEAN: lambda value: b"t" if value else b"f",
-    Kind.FLOAT: lambda value: repr(float(value)).encode(),
+    # SQLite knows no negative zero.
+    Kind.FLOAT: lambda value: repr(float(value) + 0.0).encode(),
     Kind.DATETIME: _instant,
     Kind.DATE: lambda value: value.isoformat().encode(),
     Kind.TIME: lambda value: value.isoformat().encode(),

@@ -152,7 +152,9 @@ def _grouped(scope: Scope, plan: AggregatePlan, table: Rows) -> tuple[Query, Exp
     groups = expressions[: len(plan.group)]
     rest = iter(expressions[len(plan.group) :])
     measures = [
-        scope.dialect.aggregate(m.function, next(rest) if m.path else None, distinct=m.distinct)
+        scope.dialect.aggregate(
+            m.function, m.path.column if m.path else None, next(rest) if m.path else None, distinct=m.distinct
+        )
         for m in plan.measures
     ]
     selected = [g.label(f"g{i}") for i, g in enumerate(groups)]

@@ -9,8 +9,21 @@ import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
 from ..query.ir import OffsetPage, Op, Test
-from ..query.plan import PlanCompare, PlanFilter, PlanGroup, PlanIs, PlanParent, PlanVia, Slot, Source, Step
+from ..query.plan import (
+    PlanCompare,
+    PlanFilter,
+    PlanGroup,
+    PlanIs,
+    PlanParent,
+    PlanSearch,
+    PlanVia,
+    Slot,
+    Source,
+    Step,
+)
+from ..schema.kinds import kind_of
 from ..schema.model import Column, Relationship
+from ..schema.policy import ME_PREFIX
 from .dialect import Dialect, Expression, Query, fixed
 
 Rows = sa.FromClause
@@ -61,6 +74,8 @@ class Scope:
                 return self.dialect.compare(node.column, left, node.op, self.bind(node.slot))
             case PlanIs():
                 return _test(self.column(rows, node.column), node.test)
+            case PlanSearch():
+                return self.dialect.search.matches(node.search, rows, self.bind(node.slot))
             case PlanVia():
                 return self._via(node, rows)
             case PlanGroup():
@@ -116,17 +131,31 @@ class Scope:
 
 
 def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
-    """A rule about a table, said of an alias of it."""
-    if rows is table:
-        return rule
+    """A rule about a table, said of an alias of it, and of the principal's values by their types."""
 
     def replace(element: Any, **kw: Any) -> Any:
-        if isinstance(element, sa.Column) and cast(Any, element).table is table:
+        if isinstance(element, sa.BindParameter):
+            return me_as(cast(Any, element), cast(Any, element).type)
+        if rows is not table and isinstance(element, sa.Column) and cast(Any, element).table is table:
             key: str = cast(Any, element).key
             return rows.c[key]
         return None
 
     return visitors.replacement_traverse(rule, {}, replace)
+
+
+def me_as(value: Any, sql_type: Any) -> Any:
+    """`me.id` as a value of a type: one that is compared with columns of two types is a parameter for each.
+
+    What is no value of the principal stays as it is.
+    """
+    name = str(value.key) if isinstance(cast(object, value), sa.BindParameter) else ""
+    if not name.startswith(ME_PREFIX):
+        return value
+    attribute = name.removeprefix(ME_PREFIX).partition("_")[0]
+    kind = kind_of(sql_type)
+    assert kind is not None, "a rule compares columns that the API can carry"
+    return sa.bindparam(f"{ME_PREFIX}{attribute}_{kind.name.lower()}", unique=False, type_=sql_type)
 
 
 def _test(expression: Expression, test: Test) -> Expression:

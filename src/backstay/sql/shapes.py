@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ..query.plan import Embed, PlanOrder, PlanShape
 from ..schema.model import Relationship
-from .dialect import Expression, Member, Query, fixed
+from .dialect import Expression, Member, Query, fixed, labels_of
 from .scope import Rows, Scope
 
 
@@ -46,7 +46,7 @@ def object_of(scope: Scope, members: list[Member], joined: Joined) -> Expression
     # All that it reads stands beside it: it has no rows of its own.
     row = columns.correlate(*columns.get_final_froms()).lateral(scope.name())
     joined.beside(row)
-    return scope.dialect.json_row(row)
+    return scope.dialect.json_row(row, [name for name, _ in members])
 
 
 def members_of(scope: Scope, shape: PlanShape, rows: Rows, joined: Joined) -> list[Member]:
@@ -59,7 +59,8 @@ def members_of(scope: Scope, shape: PlanShape, rows: Rows, joined: Joined) -> li
 
 
 def _columns(members: list[Member]) -> Query:
-    return cast(Query, sa.select(*[value.label(name) for name, value in members]))
+    labels = labels_of([name for name, _ in members])
+    return cast(Query, sa.select(*[value.label(label) for label, (_, value) in zip(labels, members, strict=True)]))
 
 
 def _embedded(scope: Scope, embed: Embed, rows: Rows, joined: Joined) -> Expression:
@@ -72,10 +73,11 @@ def _embedded(scope: Scope, embed: Embed, rows: Rows, joined: Joined) -> Express
     on = scope.join_on(embed.step, rows, there)
     if scope.dialect.lateral:
         inside = Joined(there)
-        found = _columns(members_of(scope, embed.shape, there, inside)).select_from(inside.origin).where(on)
+        members = members_of(scope, embed.shape, there, inside)
+        found = _columns(members).select_from(inside.origin).where(on)
         row = found.correlate(rows).lateral(scope.name())
         joined.left(row, sa.true())
-        return scope.dialect.json_row(row)
+        return scope.dialect.json_row(row, [name for name, _ in members])
     joined.left(there, on)
     value = json_of(scope, embed.shape, there, joined)
     present = there.c[embed.step.way.pairs[0][1].key]
@@ -149,6 +151,11 @@ def order_keys(scope: Scope, order: tuple[PlanOrder, ...], rows: Rows, origin: A
     joins: dict[tuple[str, ...], Rows] = {(): rows}
     keys: list[Expression] = []
     for key in order:
+        if key.search is not None:
+            value = scope.bind(key.search.slot)
+            relevance, origin = scope.dialect.search.relevance(key.search.search, rows, origin, value)
+            keys.append(relevance)
+            continue
         trail: tuple[str, ...] = ()
         for step in key.path.steps:
             here, trail = joins[trail], (*trail, step.way.name)

@@ -11,6 +11,8 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -23,16 +25,24 @@ from ..query import values
 from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
+from ..schema.types import list_text
 from .dialect import Expression, Listed, Member, Query, fixed
+from .search import SqliteSearch
 from .statement import Reader
 
 #: SQL functions that the engine registers on every connection, because SQLite has none.
 BASE64 = "backstay_base64"
 JSON_CONTAINS = "backstay_json_contains"
+FLOAT_TEXT = "backstay_float_text"
+ROUNDED = "backstay_rounded"
 
 _TRUE = fixed("json('true')")
 _FALSE = fixed("json('false')")
 _GLOB_SPECIAL = re.compile(r"([*?\[])")
+#: No decimal that a column holds equals it.
+_NOWHERE = 1e300
+_REAL: Any = cast(Any, sa.REAL())
+_EXACT = Context(prec=200)
 
 
 def name_literal(name: str) -> Expression:
@@ -101,6 +111,7 @@ class SqliteDialect:
 
     name = "sqlite"
     lateral = False
+    search = SqliteSearch()
 
     def __init__(self) -> None:
         self._core = SQLiteDialect(paramstyle="qmark")
@@ -120,6 +131,10 @@ class SqliteDialect:
             text = sa.func.printf(fixed(f"'%.{column.scale}f'"), expression)
             numbers = sa.func.typeof(expression).in_([fixed("'integer'"), fixed("'real'")])
             return sa.case((numbers, text), else_=_safe(expression))
+        if kind is Kind.FLOAT:
+            shown = _float_shown(expression)
+            real = sa.func.typeof(expression) == fixed("'real'")
+            return sa.case((real, shown), else_=_safe(expression)) if column.loose else shown
         if kind is Kind.DATETIME and column.layout != ISO_LAYOUT:
             return _instant(expression)
         if kind is Kind.UUID:
@@ -138,7 +153,7 @@ class SqliteDialect:
         arguments = [part for name, value in members for part in (name_literal(name), value)]
         return sa.func.json_object(*arguments)
 
-    def json_row(self, rows: sa.FromClause) -> Expression:
+    def json_row(self, rows: sa.FromClause, names: Sequence[str]) -> Expression:
         """SQLite has no lateral queries."""
         raise AssertionError("objects are made of members")
 
@@ -187,17 +202,32 @@ class SqliteDialect:
         """Values as they are stored: text by its bytes."""
         return expression
 
-    def aggregate(self, function: Function, expression: Expression | None, *, distinct: bool) -> Expression:
-        """An aggregate of rows; without an expression, their number."""
-        if expression is None:
+    def aggregate(
+        self, function: Function, column: Column | None, expression: Expression | None, *, distinct: bool
+    ) -> Expression:
+        """An aggregate of a column's values; decimals are added as the integers that they are of their last digit."""
+        if expression is None or column is None:
             return sa.func.count()
-        argument = sa.distinct(expression) if distinct else expression
-        return cast(Expression, getattr(sa.func, function.value)(argument))
+        adds = function in (Function.SUM, Function.AVG)
+        scale = _scale_added(column) if adds else None
+        if scale is not None:
+            expression = sa.cast(sa.func.round(expression.op("*")(_tens(scale))), sa.Integer())
+        argument: Any = sa.distinct(expression) if distinct else expression
+        if scale is not None and function is Function.AVG:
+            many = sa.func.count(argument).op("*")(_tens(scale))
+            return sa.cast(sa.func.sum(argument), _REAL).op("/")(many)
+        found = cast(Expression, getattr(sa.func, function.value)(argument))
+        return getattr(sa.func, ROUNDED)(found) if adds and column.kind is Kind.FLOAT else found
 
     def measure_value(self, function: Function, column: Column | None, expression: Expression) -> Expression:
         """An aggregate's JSON form: counts and averages are numbers, the others look like their column."""
-        if column is None or function in (Function.COUNT, Function.AVG):
+        if column is None or function is Function.COUNT:
             return expression
+        if function is Function.AVG:
+            return _float_shown(expression)
+        scale = _scale_added(column)
+        if function is Function.SUM and scale is not None:
+            return _decimal_shown(expression, scale)
         return self.json_value(column, expression)
 
     def order(self, expression: Expression, *, descending: bool, nullable: bool) -> Expression:
@@ -234,6 +264,8 @@ class SqliteDialect:
         if column.kind is Kind.INTEGER and op not in (Op.IN, Op.NIN):
             return _integer_reader(column)
         store = self.reader(column) or _same
+        if column.kind is Kind.NUMERIC and column.scale is not None and not column.loose:
+            store = partial(_between, column, op)
         if op in (Op.IN, Op.NIN):
             return lambda raw: _dumps([store(item) for item in values.parse_list(column, raw)])
         if op is Op.LIKE:
@@ -241,6 +273,42 @@ class SqliteDialect:
         if op in (Op.ILIKE, Op.CONTAINS) and column.kind not in (Kind.JSON, Kind.ARRAY):
             return values.text if op is Op.CONTAINS else _like
         return lambda raw: store(values.parse(column, raw))
+
+
+def _float_shown(expression: Expression) -> Expression:
+    """A double in PostgreSQL's form, as a JSON number."""
+    return sa.func.json(getattr(sa.func, FLOAT_TEXT)(expression))
+
+
+def _scale_added(column: Column) -> int | None:
+    """How many digits behind the point the values of a column all have, so that integers can stand for them."""
+    return column.scale if column.kind is Kind.NUMERIC and not column.loose else None
+
+
+def _tens(scale: int) -> Expression:
+    return fixed(str(10**scale))
+
+
+def _decimal_shown(expression: Expression, scale: int) -> Expression:
+    """So many of the last digit, as a decimal with its scale."""
+    if not scale:
+        return sa.cast(expression, sa.Text())
+    sign = sa.case((expression < fixed("0"), fixed("'-'")), else_=fixed("''"))
+    size = sa.func.abs(expression)
+    parts = (size.op("/")(_tens(scale)), size.op("%")(_tens(scale)))
+    text = sa.func.printf(fixed(f"'%s%d.%0{scale}d'"), sign, *parts)
+    return sa.case((expression.is_(None), sa.null()), else_=text)
+
+
+def _between(column: Column, op: Op, value: Decimal) -> float:
+    """A filter's decimal; for one of more digits than the column's, the neighbour that compares as it does."""
+    step = Decimal(1).scaleb(-(column.scale or 0))
+    below = value.quantize(step, ROUND_FLOOR, _EXACT)
+    if below == value:
+        return float(value)
+    if op in (Op.GT, Op.LTE):
+        return float(below)
+    return float(value.quantize(step, ROUND_CEILING, _EXACT)) if op in (Op.GTE, Op.LT) else _NOWHERE
 
 
 def _safe(expression: Expression) -> Expression:
@@ -316,6 +384,6 @@ _STORED: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.TIME: _time_text,
     Kind.UUID: lambda value: value.hex if isinstance(value, UUID) else str(value),
     Kind.ENUM: str,
-    Kind.ARRAY: _dumps,
+    Kind.ARRAY: list_text,
     Kind.BOOLEAN: int,
 }

@@ -10,7 +10,7 @@ from ..query.plan import DeletePlan, InsertPlan, PlanShape, UpdatePlan
 from ..schema.model import Table
 from ..schema.policy import Folded
 from .dialect import fixed
-from .scope import Scope
+from .scope import Scope, me_as, on_alias
 from .shapes import Joined, members_of
 from .statement import Output
 
@@ -21,7 +21,7 @@ def build_insert(scope: Scope, plan: InsertPlan) -> BuiltWrite:
     """`INSERT … RETURNING` the row, its key, its version and whether the check admits it."""
     table = _table(plan.source.resource.table)
     values: dict[str, Any] = {c.sql.key: scope.bind(i) for i, c in enumerate(plan.columns)}
-    values |= {column.sql.key: stamp for column, stamp in plan.stamps}
+    values |= {column.sql.key: me_as(stamp, column.sql.type) for column, stamp in plan.stamps}
     statement = sa.insert(table).values(values) if values else sa.insert(table)
     key = [c.sql for c in plan.source.resource.key]
     return _returning(scope, statement, plan.source.resource.table, plan.shape, plan.check, key)
@@ -70,7 +70,7 @@ def _returning(
     outputs.append(scope.dialect.json_array(_key_values(scope, facts, key)).label("key"))
     names.append(Output.KEY)
     if not isinstance(check, bool):
-        outputs.append(scope.dialect.allowed(check).label("allowed"))
+        outputs.append(scope.dialect.allowed(on_alias(check, table, table)).label("allowed"))
         names.append(Output.ALLOWED)
     return statement.returning(*outputs), tuple(names)
 
