@@ -30,6 +30,7 @@ from .schema.declare import schema_of
 from .schema.model import Schema, Table
 from .schema.policy import Policy, nobody, public
 from .schema.resource import Catalog, Resource, natural_key
+from .sql.dialect import Dialect
 
 Endpoint = Callable[..., Any]
 
@@ -57,6 +58,7 @@ class Runtime:
     routes: Routes
     health: Health
     observations: Observations
+    dialect: Dialect
 
 
 class Backstay:
@@ -303,7 +305,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
         success_flag=success_flag,
     )
     log.later = frame.schedule_flush
-    return Runtime(engine, database, Sessions(config), frame, routes, health, observations)
+    return Runtime(engine, database, Sessions(config), frame, routes, health, observations, dialect)
 
 
 def _fixed_routes(

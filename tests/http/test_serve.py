@@ -15,7 +15,8 @@ import pytest
 
 from support.asgi import bearer, sync_engine
 from support.ledger import Base
-from support.server import LEDGER, Server, environment, free_port, run
+from support.postgres import fresh_database, own_server
+from support.server import LEDGER, Server, environment, free_port, refusal, run, serve
 
 CREDENTIAL = bearer("writer")
 FOUNDATIONS = "import sqlalchemy.orm, pydantic"
@@ -174,30 +175,6 @@ def test_a_request_without_end_is_cut_off(pages: tuple[Path, Path]) -> None:
         run(talk(server))
         exit_code(server, 5)
         assert time.monotonic() - started < 4
-
-
-def serve(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run `backstay serve` until it stops by itself; if it does not, end it with its workers."""
-    command = [sys.executable, "-m", "backstay", "serve", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=environment(**settings), start_new_session=True, **pipes)
-    try:
-        out, error = process.communicate(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise
-    return subprocess.CompletedProcess(command, process.returncode, out, error)
-
-
-def refusal(*arguments: str, **settings: object) -> str:
-    """The one line that a server writes which cannot start."""
-    done = serve(*arguments, **settings)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("error: ")
-    return done.stderr.removeprefix("error: ").strip()
 
 
 def test_a_taken_port_is_one_line(database: Path) -> None:
@@ -379,3 +356,49 @@ def test_the_first_answer_comes_soon(database: Path) -> None:
     pairs = [(seconds_of_import(), seconds_to_first_answer(database)) for _ in range(6)]
     imported, answered = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
     assert answered <= RATIO_MAX * imported, f"{answered:.3f} s, import {imported:.3f} s: {answered / imported:.2f}"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_database_without_its_tables_names_the_command(kind: str, tmp_path: Path) -> None:
+    """A database that was never migrated is one line, with the missing table and the command that makes it."""
+    url = f"sqlite:///{tmp_path}/empty.db" if kind == "sqlite" else fresh_database()
+    line = refusal(str(LEDGER), "--database", url, "--port", str(free_port()))
+    assert "'accounts'" in line
+    assert "`backstay db migrate`" in line
+
+
+def test_a_postgresql_that_cannot_be_used_is_one_line() -> None:
+    """No server, no such database or user, a wrong password: the line names what to mend, and no password."""
+
+    def refused(url: str) -> str:
+        return refusal(str(LEDGER), "--database", url, "--port", str(free_port()))
+
+    nobody = free_port()
+    line = refused(f"postgresql://ada:s3cret@127.0.0.1:{nobody}/shop")
+    assert f"ada@127.0.0.1:{nobody}/shop" in line
+    assert "start it" in line
+    assert "s3cret" not in line
+    url = fresh_database()
+    assert "createdb no_such" in refused(url.rpartition("/")[0] + "/no_such")
+    assert "'nobody_here'" in refused(url.replace("postgres@", "nobody_here:s3cret@"))
+    with own_server(password_encryption="scram-sha-256") as server:
+        server.execute("ALTER USER postgres PASSWORD 'right'")
+        rules = server.folder / "data" / "pg_hba.conf"
+        rules.write_text(rules.read_text().replace("trust", "scram-sha-256"))
+        os.kill(server.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 5
+        while "password" not in (line := refused(server.url().replace("postgres@", "postgres:s3cret@"))):
+            assert time.monotonic() < deadline, line
+        assert "s3cret" not in line
+        assert "BACKSTAY_DATABASE_URL" in line
+
+
+def test_a_missing_driver_is_one_line(tmp_path: Path) -> None:
+    """PostgreSQL without psycopg names the extra to install."""
+    (tmp_path / "psycopg.py").write_text("raise ImportError('no psycopg here')\n")
+    command = [sys.executable, "-m", "backstay", "serve", str(LEDGER), "--database", "postgresql://127.0.0.1/shop"]
+    own = environment()
+    own["PYTHONPATH"] = f"{tmp_path}:{own['PYTHONPATH']}"
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "error: PostgreSQL needs its driver: pip install 'backstay[postgres]'.\n"

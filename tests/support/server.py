@@ -113,6 +113,30 @@ class Server:
         return wire
 
 
+def serve(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run `backstay serve` until it stops by itself; if it does not, end it with its workers."""
+    command = [sys.executable, "-m", "backstay", "serve", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment(**settings), start_new_session=True, **pipes)
+    try:
+        out, error = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, out, error)
+
+
+def refusal(*arguments: str, **settings: object) -> str:
+    """The one line that a server writes which cannot start."""
+    done = serve(*arguments, **settings)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    return done.stderr.removeprefix("error: ").strip()
+
+
 _OPEN: set["Wire"] = set()
 Result = TypeVar("Result")
 

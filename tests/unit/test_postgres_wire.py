@@ -15,7 +15,7 @@ from backstay.db.database import ConstraintViolationError, Row
 from backstay.db.postgres_engine import PostgresDatabase
 from backstay.db.postgres_errors import PostgresError
 from backstay.db.postgres_prepared import PREPARED_MAX
-from backstay.errors import Problem
+from backstay.errors import OperatorError, Problem
 from backstay.sql.statement import Output, Statement
 from support.postgres import fresh_database, postgres_server, rows
 from support.proxy import Proxy
@@ -336,3 +336,23 @@ async def test_closing_answers_what_runs() -> None:
         await database.close()
         with pytest.raises(Problem, match="does not answer"):
             await asyncio.wait_for(slow, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "named"),
+    [
+        ("postgresql://ada:s3cret@host:not-a-port/shop", {}, "postgresql://user@host/database"),
+        ("postgresql://ada:s3cret@[::1/shop", {}, "postgresql://user@host/database"),
+        ("postgresql://ada:s3cret@127.0.0.1/shop?no_such_option=1", {}, "postgresql://user@host/database"),
+        ("postgresql://ada:s3cret@no.such.host.invalid/shop", {}, "no.such.host.invalid"),
+        ("postgresql://ada:s3cret@127.0.0.1/shop", {"pool_size": 1}, "BACKSTAY_POOL_SIZE"),
+        ("postgresql://ada:s3cret@127.0.0.1/shop", {"pool_mode": "statement"}, "BACKSTAY_POOL_MODE"),
+    ],
+)
+async def test_what_cannot_be_opened_says_why(url: str, settings: dict[str, Any], named: str) -> None:
+    """With what to mend, on one line, and without the password."""
+    with pytest.raises(OperatorError) as found:
+        PostgresDatabase(Config(database_url=url, **settings))
+    assert named in str(found.value)
+    assert "s3cret" not in str(found.value)
+    assert "\n" not in str(found.value)

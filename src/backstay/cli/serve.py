@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
+from ..db.opened import check_tables
 from ..errors import OperatorError
 from ..observe import Observations
 from .db import MIGRATIONS, apply_safe_migrations
@@ -89,6 +90,9 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
     logging.getLogger("_granian").setLevel(logging.ERROR)
     config = app.config
     runtime = app.start()
+    if not app.existing:
+        tables = [resource.table.sql for resource in runtime.engine.catalog.resources.values()]
+        await check_tables(runtime.database, runtime.dialect, tables)
     # What was imported and built lives for ever: the collector need not look at it again.
     gc.collect()
     gc.freeze()

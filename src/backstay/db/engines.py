@@ -106,9 +106,14 @@ def create_session_engine(config: Config) -> AsyncEngine:
         return apsw_async.create_apsw_async_engine(config.database_url, pool_size=config.reader_threads, **options)
     # A connection that the server closed meanwhile is replaced, not used.
     options |= {"pool_size": SESSIONS_MAX, "pool_pre_ping": True}
+    # A pooler gives each transaction another process of the server: nothing may stay there.
+    shared = config.pool_mode == "transaction"
+    if shared:
+        options["connect_args"] = {"prepare_threshold": None}
     engine = create_async_engine(psycopg_url(config.database_url), **_postgres_options(options, write=False))
     deadline = f"{int(config.request_timeout_s * 1_000)}ms"
-    _prepare(engine.sync_engine, {"TimeZone": "UTC", "statement_timeout": deadline}, failure=_unavailable)
+    settings = {"TimeZone": "UTC", "DateStyle": "ISO, MDY", "statement_timeout": deadline}
+    _prepare(engine.sync_engine, settings, failure=_unavailable, shared=shared)
     return engine
 
 
@@ -139,8 +144,13 @@ def _prepare(
     on_connect: OnConnect | None = None,
     *,
     failure: Callable[[URL, Exception], Exception],
+    shared: bool = False,
 ) -> None:
-    """Give each new connection its settings, and a server that cannot be reached its words."""
+    """Give each new connection its settings, and a server that cannot be reached its words.
+
+    Args:
+        shared: the settings are for each transaction, and end with it.
+    """
     use_backstay_types(engine.dialect)
 
     @event.listens_for(engine, "do_connect")
@@ -150,16 +160,26 @@ def _prepare(
         except dialect.dbapi.Error as error:
             raise failure(engine.url, error) from error
 
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
-        connection.autocommit = True
+    def apply(connection: Any) -> None:
         cursor = connection.cursor()
-        names = ", ".join("set_config(%s, %s, false)" for _ in settings)
+        names = ", ".join(f"set_config(%s, %s, {'true' if shared else 'false'})" for _ in settings)
         cursor.execute(f"SELECT {names}", [part for setting in settings.items() for part in setting])
         cursor.close()
-        connection.autocommit = False
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        if not shared:
+            connection.autocommit = True
+            apply(connection)
+            connection.autocommit = False
         if on_connect is not None:
             on_connect(connection)
+
+    def begin(connection: sa.Connection) -> None:
+        apply(connection.connection)
+
+    if shared:
+        event.listen(engine, "begin", begin)
 
 
 def _unavailable(url: URL, error: Exception) -> Problem:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+from typing import Any, cast
+
+import sqlalchemy as sa
+
 from ..config import Config
+from ..context import Context
 from ..errors import OperatorError
 from ..sql.dialect import Dialect
 from ..sql.postgresql import PostgresDialect
 from ..sql.sqlite import SqliteDialect
+from ..sql.statement import Output, Statement
 from .database import Database
 from .postgres_engine import PostgresDatabase
 from .sqlite_engine import SqliteDatabase
 
+#: Whether there is a table or view.
+_THERE = {
+    "postgresql": "SELECT 1 WHERE to_regclass($1) IS NOT NULL",
+    "sqlite": "SELECT 1 FROM sqlite_schema WHERE name = ? COLLATE NOCASE",
+}
+CHECK_S_MAX = 10.0
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 
 
@@ -29,3 +43,20 @@ def open_database(config: Config, *, read_only: bool) -> tuple[Dialect, Database
     raise OperatorError(
         f"No database of the kind {scheme!r}: write sqlite:///file.db or postgresql://user@host/name."
     )
+
+
+async def check_tables(database: Database, dialect: Dialect, tables: Iterable[sa.FromClause]) -> None:
+    """See that declared tables are there.
+
+    Raises:
+        OperatorError: with the command that makes them.
+    """
+    statement = Statement(_THERE[dialect.name], "database", "tables", (Output.COUNT,), (), (), None)
+    for table in tables:
+        if not isinstance(table, sa.Table):
+            continue
+        quoted: str = cast(Any, dialect.core.identifier_preparer).format_table(table)
+        name = quoted.encode() if dialect.name == "postgresql" else str(table.name)
+        found = database.read(statement, (name,), Context("", deadline=time.monotonic() + CHECK_S_MAX))
+        if not (found if isinstance(found, list) else await found):
+            raise OperatorError(f"The database has no table {str(table.name)!r}: run `backstay db migrate` first.")

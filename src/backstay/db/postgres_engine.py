@@ -13,7 +13,7 @@ from typing import Any
 
 from ..config import Config
 from ..context import Context
-from ..errors import Problem
+from ..errors import OperatorError, Problem
 from ..sql.statement import Output, Statement
 from .database import Gauges, Row
 from .engines import unreachable
@@ -28,6 +28,9 @@ SLOW_S = 0.05
 QUICK_S = 0.005
 SLOW_SHAPES_MAX = 1_024
 PING_S_MAX = 5
+POOL_MODES = ("session", "transaction")
+#: One connection for quick reads, one for writes.
+POOL_SIZE_MIN = 2
 
 
 class PostgresDatabase:
@@ -38,6 +41,10 @@ class PostgresDatabase:
     """
 
     def __init__(self, config: Config, *, read_only: bool = False) -> None:
+        if config.pool_mode not in POOL_MODES:
+            raise OperatorError(f"BACKSTAY_POOL_MODE={config.pool_mode!r} is neither session nor transaction.")
+        if config.pool_size < POOL_SIZE_MIN:
+            raise OperatorError(f"BACKSTAY_POOL_SIZE={config.pool_size} is too small: {POOL_SIZE_MIN} is the least.")
         self._config = config
         self._read_only = read_only
         conninfo = conninfo_of(config.database_url, config)
