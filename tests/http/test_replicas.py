@@ -153,7 +153,7 @@ async def test_a_frozen_replica_fails_nobody(servers: Servers) -> None:
             await asyncio.sleep(1.0)
             started = time.monotonic()
             assert (await http.get(f"/api/v1/notes/{number}")).status_code == 200
-            assert time.monotonic() - started < 0.5
+            assert time.monotonic() - started < 1.0
         finally:
             os.killpg(group, signal.SIGCONT)
         await asyncio.wait_for(answering(http, number, replicated), PATIENCE_S)

@@ -155,6 +155,7 @@ def test_nothing_waits_behind_more_slow_queries_than_threads(server: Server) -> 
     assert max(found) < min(slow)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", SLOW)
 def test_a_query_past_its_deadline_is_503_and_frees_its_thread(strict: Server, kind: str) -> None:
     """QUERY_TIMEOUT with Retry-After soon after the deadline; with one reader thread, the next query still runs."""
@@ -176,6 +177,7 @@ def test_a_query_past_its_deadline_is_503_and_frees_its_thread(strict: Server, k
     run(measure(strict))
 
 
+@pytest.mark.alone
 def test_queries_that_wait_for_a_thread_past_their_deadline_are_503(strict: Server) -> None:
     """A burst of scans on one thread: each is answered soon after its own deadline, none is forgotten."""
 

@@ -52,6 +52,8 @@ class Filled:
         On PostgreSQL it is one whose rows are put back, which takes a hundredth of the time of a copy.
         """
         if database == "sqlite":
+            for left in ("-wal", "-shm"):
+                (folder / f"{self.key}.db{left}").unlink(missing_ok=True)
             shutil.copy(self._file(), folder / f"{self.key}.db")
             return f"sqlite:///{folder / f'{self.key}.db'}"
         if not self._owned:

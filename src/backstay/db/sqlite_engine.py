@@ -28,7 +28,7 @@ from .sqlite_writer import Writer
 #: SQLite runs about this many virtual-machine steps in a millisecond on a slow core.
 STEPS_PER_MS = 20_000
 STEPS_PER_CALL = 50_000
-THREAD_STEPS_PER_CALL = 100_000
+THREAD_STEPS_PER_CALL = 10_000
 #: A spilled shape that is this quick in its thread may come back to the event loop.
 QUICK_S = 0.001
 SLOW_SHAPES_MAX = 1_024
