@@ -18,11 +18,14 @@ from backstay.engine import STATEMENTS_MAX
 from backstay.errors import CODES
 from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
 from backstay.query.payload import FIELD_ERRORS_MAX
+from backstay.query.search import WORD_CHARS_MAX, WORDS_MAX
 from backstay.query.values import LIST_ITEMS_MAX
 from backstay.rest.cursors import CURSOR_CHARS_MAX
 from backstay.rest.groups import DEPTH_MAX as GROUP_DEPTH_MAX
 from backstay.rest.params import PAGE_MAX
+from backstay.schema.search_ddl import SEARCHED_CHARS_MAX
 from support.documents import ROOT, Walk, blocks_of, pages
+from support.postgres import fresh_database
 
 README = ROOT / "README.md"
 EXECUTED = [README, *pages("docs/start", "docs/guides")]
@@ -41,6 +44,9 @@ FIXED_LIMITS = {
     "relations in a filter or sort path": PATH_STEPS_MAX,
     "depth of groups": GROUP_DEPTH_MAX,
     "included relations in one request": INCLUDES_MAX,
+    "words in a search": WORDS_MAX,
+    "characters of a word in a search": WORD_CHARS_MAX,
+    "characters of a field that PostgreSQL searches": SEARCHED_CHARS_MAX,
     "number of a page": PAGE_MAX,
     "characters of a cursor": CURSOR_CHARS_MAX,
     "field errors in one answer": FIELD_ERRORS_MAX,
@@ -61,7 +67,8 @@ def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     """Every block is a file, a command that succeeds, or what the command before it printed."""
     folder = tmp_path / "work"
     shutil.copytree(ROOT / "examples/existing_database", folder / "examples/existing_database")
-    with Walk(folder, skip=NOT_RUN) as walk:
+    given = {"DATABASE_URL": fresh_database()} if page.stem == "postgresql" else {}
+    with Walk(folder, skip=NOT_RUN, environment=given) as walk:
         walk.page(page)
 
 

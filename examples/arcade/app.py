@@ -17,6 +17,7 @@ class User(Model):
 
 
 class Game(Model):
+    __search__ = ("name",)
     slug: Mapped[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]] = mapped_column(unique=True)
     name: Mapped[Annotated[str, StringConstraints(min_length=1, max_length=80)]]
     scores: Mapped[list["Score"]] = relationship(back_populates="game")

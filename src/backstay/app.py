@@ -27,7 +27,7 @@ from .observe import Log, Observations, Series
 from .rest.openapi import document
 from .rest.routes import Methods, Route, Routes, route_table
 from .schema.declare import schema_of
-from .schema.model import Schema
+from .schema.model import Schema, Table
 from .schema.policy import Policy, nobody, public
 from .schema.resource import Catalog, Resource, natural_key
 
@@ -167,6 +167,7 @@ class Backstay:
             if missing:
                 hint = perhaps(missing[0], table.columns, noun="column")
                 raise OperatorError(f"{table.name} has no column {missing[0]!r}. {hint}")
+            _keep_hidden(table, exposure.hidden)
             key = natural_key(table, exposure.key or table.key)
             resources[name] = Resource(name, table, key, exposure.policy, exposure.hidden, exposure.cache_s)
         if not resources:
@@ -322,6 +323,14 @@ def _fixed_routes(
         b"/openapi.json": contract,
     }
     return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
+
+
+def _keep_hidden(table: Table, hidden: frozenset[str]) -> None:
+    """A search tells what a column holds, even if no answer shows it."""
+    searched = table.search.columns if table.search is not None else ()
+    told = next((name for name in sorted(hidden) if table.columns[name].sql.name in searched), None)
+    if told is not None:
+        raise OperatorError(f"{table.name}.{told} is hidden, and searched: take it out of hidden= or __search__.")
 
 
 def _may_write(policy: Policy) -> bool:

@@ -20,6 +20,7 @@ from .query import values
 from .query.ir import Delete, Insert, Query, Select, Shape, Update
 from .query.plan import Form
 from .query.planner import Planner
+from .query.search import parse_search
 from .schema.model import Column
 from .schema.policy import NO_STANDING, Standing, standing_of
 from .schema.resource import Catalog, Resource
@@ -114,9 +115,13 @@ class Engine:
         plan = self._planner.plan(query, standing)
         errors: list[FieldError] = []
         for slot, value in zip(plan.slots, raw, strict=True):
-            if slot.column is None or not isinstance(value, str) or slot.form is Form.PATTERN:
+            if not isinstance(value, str) or slot.form is Form.PATTERN:
                 continue
             try:
+                if slot.form is Form.SEARCH:
+                    parse_search(value)
+                if slot.column is None:
+                    continue
                 (values.parse_list if slot.form is Form.LIST else values.parse)(slot.column, value)
             except ValueError as error:
                 errors.append(FieldError(slot.label, "invalid_value", f"{error}."))

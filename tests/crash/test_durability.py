@@ -5,13 +5,16 @@ import itertools
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from support.asgi import bearer, sync_engine
 from support.ledger import Base
+from support.postgres import fill_ledger, own_server, rows
 from support.server import LEDGER, Server, Wire, run
 
 CLIENTS = 64
@@ -30,6 +33,17 @@ def database(tmp_path: Path) -> Path:
         connection.exec_driver_sql("INSERT INTO accounts (id, name) VALUES (1, 'a')")
     engine.dispose()
     return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest) -> Iterator[Path | str]:
+    """A database with the ledger's tables and one account that keeps what it acknowledged, as in production."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("database")
+        return
+    with own_server(durable=True) as server:
+        fill_ledger(server.url())
+        yield server.url()
 
 
 class Load:
@@ -68,26 +82,34 @@ class Load:
             await asyncio.sleep(0.005)
 
 
-def check(database: Path, load: Load) -> int:
-    """No acknowledged row is missing, every row is whole and was sent, and SQLite finds nothing wrong."""
+def entries(database: Path | str) -> list[tuple[Any, ...]]:
+    """Every entry, of a database in which nothing else is wrong."""
+    select = "SELECT id, code, copy, amount, account_id, version FROM entries"
+    if isinstance(database, str):
+        return rows(database, select)
     connection = apsw.Connection(str(database))
     try:
         assert list(connection.execute("PRAGMA integrity_check")) == [("ok",)]
         assert list(connection.execute("PRAGMA foreign_key_check")) == []
-        rows = list(connection.execute("SELECT id, code, copy, amount, account_id, version FROM entries"))
+        return list(connection.execute(select))
     finally:
         connection.close()
-    found = {code: key for key, code, *_ in rows}
+
+
+def check(database: Path | str, load: Load) -> int:
+    """No acknowledged row is missing, every row is whole and was sent, and SQLite finds nothing wrong."""
+    there = entries(database)
+    found = {code: key for key, code, *_ in there}
     missing = load.acknowledged.keys() - found.keys()
     assert not missing, f"{len(missing)} acknowledged rows are missing"
     assert all(found[code] == key for code, key in load.acknowledged.items())
     assert found.keys() <= load.sent
-    assert all(row[1:] == (row[1], row[1], 1, 1, 1) for row in rows)
-    return len(rows)
+    assert all(row[1:] == (row[1], row[1], 1, 1, 1) for row in there)
+    return len(there)
 
 
-def test_acknowledged_writes_survive_kill_9(database: Path) -> None:
-    """Five rounds of kill -9 at random moments under the writes of 64 clients, on one file."""
+def test_acknowledged_writes_survive_kill_9(either: Path | str) -> None:
+    """Five rounds of kill -9 at random moments under the writes of 64 clients, on one database."""
     chance = random.Random()
     load = Load()
 
@@ -102,9 +124,9 @@ def test_acknowledged_writes_survive_kill_9(database: Path) -> None:
         await asyncio.wait_for(asyncio.gather(*writers), 20)
 
     for _ in range(ROUNDS):
-        with Server(LEDGER, database) as server:
+        with Server(LEDGER, either) as server:
             run(round_of_writes(server))
-        check(database, load)
+        check(either, load)
     assert set(load.statuses) == {201}
     assert len(load.acknowledged) > CLIENTS * ROUNDS
 

@@ -7,6 +7,7 @@ as they are: they are meant to be refused.
 from typing import Any
 
 from backstay.query.ir import Op
+from backstay.query.search import parse_search
 
 OPERATORS = {*(op.value for op in Op), "is"}
 PARAMS_MAX = 64
@@ -31,6 +32,8 @@ def mend_query(query: dict[str, Any], *, aggregate: bool) -> None:
         path = rest.removesuffix("]")
         if bracket and word in ("fields", "sort", "limit") and path not in known | OPERATORS:
             del query[name]
+    if "q" in query and not _has_words(str(query["q"])):
+        query["q"] = "game"
     if "cursor" in query:
         query["cursor"] = ""
         query.pop("page", None)
@@ -40,3 +43,11 @@ def mend_query(query: dict[str, Any], *, aggregate: bool) -> None:
             query["select"] = query.pop("select", None) or "count"
     for name in list(query)[: max(0, len(query) - PARAMS_MAX)]:
         del query[name]
+
+
+def _has_words(text: str) -> bool:
+    try:
+        parse_search(text)
+    except ValueError:
+        return False
+    return True

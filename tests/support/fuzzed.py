@@ -26,8 +26,9 @@ class User(Base):
 
 
 class Game(Base):
-    """A game that players score in."""
+    """A game that players score in, found by its words."""
 
+    __search__ = ("slug", "name")
     slug: Mapped[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]] = mapped_column(unique=True)
     name: Mapped[str] = mapped_column(sa.String(80))
     scores: Mapped[list["Score"]] = relationship(back_populates="game")

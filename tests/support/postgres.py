@@ -10,13 +10,16 @@ import os
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import psycopg
 
+from backstay.db.engines import create_sync_engine
 from backstay.testing.postgres import PostgresServer
+from support.ledger import Base
 
 _NUMBERS = itertools.count(1)
 _TEMPLATES: dict[str, str] = {}
@@ -76,6 +79,27 @@ def template_database(key: str, fill: Callable[[str], object]) -> str:
         fill(url)
         _TEMPLATES[key] = url
     return _TEMPLATES[key]
+
+
+@contextmanager
+def own_server(*, durable: bool = False, **settings: str) -> Generator[PostgresServer]:
+    """A server that a test may stop and start."""
+    folder = Path(tempfile.gettempdir()) / f"backstay-pg-{os.getpid()}-{secrets.token_hex(3)}"
+    with PostgresServer(folder, durable=durable, settings={"shared_buffers": "64MB", **settings}) as server:
+        yield server
+
+
+def fill_ledger(url: str) -> None:
+    """Make the ledger's tables and one account."""
+    engine = create_sync_engine(url, write=True)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    rows(url, "INSERT INTO accounts (id, name) VALUES (1, 'a')")
+
+
+def ledger_database() -> str:
+    """The URL of a ledger of the caller's own."""
+    return fresh_database(template_database("ledger", fill_ledger))
 
 
 def rows(url: str, *statements: str) -> list[tuple[object, ...]]:

@@ -14,8 +14,8 @@ class Proxy:
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
+        self._every: list[socket.socket] = []
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._frozen = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -26,8 +26,8 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(5)
-        self._listener.close()
-        self.cut()
+        for end in (self._listener, *self._every):
+            end.close()
 
     def freeze(self) -> None:
         """Forward nothing more on the connections that there are, without closing them."""
@@ -59,6 +59,7 @@ class Proxy:
                     client, _ = self._listener.accept()
                     server = socket.create_connection(("127.0.0.1", self._target))
                     self._pairs.append((client, server))
+                    self._every += [client, server]
                     self._selector.register(client, selectors.EVENT_READ, server)
                     self._selector.register(server, selectors.EVENT_READ, client)
                 else:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -39,21 +40,23 @@ class Server:
 
     Args:
         target: the app file.
-        database: the SQLite file.
+        database: the SQLite file, or a URL.
         arguments: more of the command line.
         settings: environment, by setting name.
     """
 
-    def __init__(self, target: Path, database: Path, *arguments: str, port: int = 0, **settings: Any) -> None:
+    def __init__(self, target: Path, database: Path | str, *arguments: str, port: int = 0, **settings: Any) -> None:
         self.port = port or free_port()
-        self.output = database.with_suffix(f".{self.port}.log")
+        is_file = isinstance(database, Path)
+        folder = database.parent if is_file else Path(tempfile.gettempdir())
+        self.output = folder / f"{database.stem if is_file else 'backstay-serve'}.{self.port}.log"
         command = [sys.executable, "-m", "backstay", "serve", str(target), "--port", str(self.port)]
-        command += ["--database", f"sqlite:///{database}", *arguments]
+        command += ["--database", f"sqlite:///{database}" if is_file else database, *arguments]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
                 env=environment(**settings),
-                cwd=database.parent,
+                cwd=folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -96,6 +99,8 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        if self.output.name.startswith("backstay-serve"):
+            self.output.unlink(missing_ok=True)
 
     def terminate(self) -> None:
         """SIGTERM, as an orchestrator would."""

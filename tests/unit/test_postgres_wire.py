@@ -23,7 +23,8 @@ from support.proxy import Proxy
 pytestmark = pytest.mark.anyio
 READS_MANY = 10_000
 #: What a server might say at a moment when nobody expects it: two errors for one statement.
-TWO_ERRORS = 2 * b"E\x00\x00\x00\x2eSFATAL\x00VFATAL\x00C58000\x00Mremote server is gone\x00\x00"
+_SAID = b"SFATAL\x00VFATAL\x00C58000\x00Mremote server is gone\x00\x00"
+TWO_ERRORS = 2 * (b"E" + (len(_SAID) + 4).to_bytes(4, "big") + _SAID)
 
 
 @pytest.fixture
@@ -314,7 +315,7 @@ async def test_connections_that_are_cut_are_replaced() -> None:
 
 
 async def test_a_server_that_talks_nonsense_loses_its_connection() -> None:
-    """Two errors for one statement, for libpq an end without end: the loop goes on, reads run elsewhere."""
+    """Two errors for one statement, as a pooler sent them: the loop goes on, and reads run elsewhere."""
     server = postgres_server()
     with Proxy(server.port) as proxy:
         url = fresh_database().replace(str(server.port), str(proxy.port))

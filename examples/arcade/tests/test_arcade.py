@@ -63,6 +63,8 @@ READS = [
     "/games",
     "/games?count=false&limit=5",
     "/games/astro-blaster",
+    "/games?q=invaders+-galaxy&sort=-relevance&include=scores&limit[scores]=1",
+    "/scores/aggregate?select=count&game.slug=astro-blaster",
     "/games/astro-blaster/scores?include=player,game&sort=-value",
     "/games?include=scores.player.scores&limit=2&limit[scores]=2&limit[scores.player.scores]=2",
     "/games/astro-blaster?include=scores.player&limit[scores]=3",

@@ -167,6 +167,25 @@ def reset_command(target: Target = "", yes: Yes = False, database: Database = No
         typer.echo(f"dropped everything, applied {len(done.applied)} migrations, ran {len(seeded)} seeders")
 
 
+@db_app.command("copy")
+def copy_database_command(
+    source: Annotated[str, typer.Argument(help="URL of the database to read, such as sqlite:///arcade.db.")],
+    target: Annotated[str, typer.Argument(help="URL of the database to fill, such as postgresql://host/arcade.")],
+    *,
+    app: Annotated[str, typer.Option("--app", help="App whose models say the schema. Default: the one here.")] = "",
+    no_app: Annotated[bool, typer.Option("--no-app", help="Take the schema from the source.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a target that has tables.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Drop what the target has.")] = False,
+    json: Json = False,
+) -> None:
+    """Copy a database into another and compare both. Exit code 1 when they differ; run it again after a crash."""
+    from .copy import copy_command
+
+    code = copy_command(source, target, app=app, no_app=no_app, resume=resume, replace=replace, as_json=json)
+    if code:
+        raise typer.Exit(code)
+
+
 def apply_safe_migrations(loaded: Loaded) -> None:
     """What `serve --dev` does before it serves: one line for each change made, and for each refused."""
     from ..db.migrate import prepare_dev

@@ -16,9 +16,13 @@ from alembic.ddl import impl
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
 
+from ..schema.search import search_name
+from ..schema.search_ddl import rebuild
+
 _COPY = "_alembic_tmp_"
 _TRIGGERS = sa.text("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = :name ORDER BY rowid")
 _INDEXES = sa.text("SELECT name FROM sqlite_schema WHERE type = 'index'")
+_SEARCH = sa.text("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = :name AND sql LIKE '%fts5%'")
 _OPTIONS = sa.text("SELECT wr, strict FROM pragma_table_list(:name) WHERE schema = 'main'")
 
 
@@ -91,6 +95,10 @@ class ApswImpl(SQLiteImpl):
         triggers, self._triggers = self._triggers, ()
         for trigger in triggers:
             self.connection.exec_driver_sql(trigger)
+        words = search_name(new_table_name)
+        if self.connection.execute(_SEARCH, {"name": words}).first() is not None:
+            # Rows without an INTEGER key were numbered anew.
+            rebuild(self.connection, words)
 
 
 def register() -> None:

@@ -27,6 +27,7 @@ from ..schema.kinds import kind_of, plain
 from ..schema.types import Array
 from . import apsw_alembic, postgres_alembic
 from .migration_enums import enum_changes
+from .migration_search import CreateSearchOp, DropSearchOp, is_search_index, search_changes
 from .postgres_types import BYTES
 
 #: How PostgreSQL shows a literal default: `'1'::bigint`.
@@ -90,6 +91,8 @@ def migration_context(
     def include(item: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:
         if lacks_special and isinstance(item, sa.Index) and not reflected and is_special(item):
             return name not in made
+        if isinstance(item, sa.Index) and reflected and is_search_index(item):
+            return False
         foreign = type_ == "table" and reflected and compare_to is None
         return not foreign or owned is None or name in owned
 
@@ -118,12 +121,14 @@ def differences(
         for _, op in flat
         if isinstance(op, ops.AddColumnOp) and _rows_can_have(op.column)
     }
-    found = [Difference(table, op, describe(op, created, added)) for table, op in flat]
+    drops, creates = search_changes(connection, metadata)
+    found = [Difference(op.table_name, op, describe(op, created, added)) for op in drops]
+    found += [Difference(table, op, describe(op, created, added)) for table, op in flat]
     for change in enum_changes(connection, metadata):
         risk, why = (Risk.SAFE, "") if change.grows else (Risk.RISKY, "it fails if rows have one that is gone")
         words = Operation(f"let {change.table}.{change.column} be {', '.join(change.values)}", risk, why)
         found += [Difference(change.table, step, words) for step in change.steps]
-    return found
+    return found + [Difference(op.table_name, op, describe(op, created, added)) for op in creates]
 
 
 def _flat(operations: Sequence[ops.MigrateOperation], table: str = "") -> Iterator[tuple[str, ops.MigrateOperation]]:
@@ -175,6 +180,10 @@ def describe(op: ops.MigrateOperation, created: Collection[str], added: Collecti
         case ops.DropConstraintOp():
             text = f"drop constraint {op.constraint_name} of {op.table_name}"
             return Operation(text, Risk.RISKY, "what it prevented can happen")
+        case CreateSearchOp():
+            return Operation(f"search {op.table_name} by {', '.join(op.columns)}", Risk.SAFE)
+        case DropSearchOp():
+            return Operation(f"drop search of {op.table_name} by {', '.join(op.columns)}", Risk.SAFE)
         case ops.CreateTableCommentOp() | ops.DropTableCommentOp():
             return Operation(f"change the comment of {op.table_name}", Risk.SAFE)
         case _:
@@ -233,7 +242,15 @@ def safe_part(found: Sequence[Difference]) -> list[Difference]:
         if isinstance(d.op, ops.AddColumnOp) and d.operation.risk is not Risk.SAFE
     }
 
+    unmade = {
+        d.table
+        for d in found
+        if isinstance(d.op, CreateSearchOp) and any((d.table, name) in refused for name in d.op.columns)
+    }
+
     def possible(difference: Difference) -> bool:
+        if isinstance(difference.op, CreateSearchOp | DropSearchOp):
+            return difference.table not in unmade
         if not isinstance(difference.op, ops.CreateIndexOp):
             return True
         columns = {c.name for c in difference.op.to_index().columns}
@@ -294,7 +311,7 @@ def _grouped(found: Sequence[Difference]) -> list[ops.MigrateOperation]:
     """Changes of one table together, so that it is copied once."""
     grouped: list[ops.MigrateOperation] = []
     for difference in found:
-        if isinstance(difference.op, ops.CreateTableOp | ops.DropTableOp):
+        if isinstance(difference.op, ops.CreateTableOp | ops.DropTableOp | CreateSearchOp | DropSearchOp):
             grouped.append(difference.op)
             continue
         last = grouped[-1] if grouped else None

@@ -7,6 +7,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic.operations import ops
 
+from .migration_search import CreateSearchOp
+
 #: A table that is read or indexed within a moment needs no warning.
 BIG_BYTES = 64 * 1024 * 1024
 
@@ -29,6 +31,8 @@ def _waits(operation: ops.MigrateOperation) -> tuple[str, str]:
         case ops.CreateIndexOp() if not operation.kw.get("postgresql_concurrently"):
             mend = "create it CONCURRENTLY by hand before, and give the migration if_not_exists=True"
             return operation.table_name, f"writes wait while {operation.index_name} is built; {mend}"
+        case CreateSearchOp():
+            return operation.table_name, "writes wait while its words are indexed"
         case ops.AlterColumnOp() if operation.modify_type is not None:
             return operation.table_name, f"everybody waits while {operation.column_name} is rewritten"
         case ops.AlterColumnOp() if operation.modify_nullable is False:

@@ -20,6 +20,7 @@ from .migration_database import LOCK_MS, is_lock_timeout
 from .migration_diff import migration_context
 from .migration_files import Migration
 from .migration_locks import lock_warning
+from .migration_search import is_search_part
 
 Direction = Literal["upgrade", "downgrade"]
 #: Gets a sentence before a step that others may wait for.
@@ -128,7 +129,10 @@ def shape_of(connection: sa.Connection) -> Shape:
     filled: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in inspector.get_table_names():
+        names = inspector.get_table_names()
+        for name in names:
+            if is_search_part(name, names):
+                continue
             columns[name] = {column["name"] for column in inspector.get_columns(name)}
             if connection.execute(sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1)).first():
                 filled.add(name)

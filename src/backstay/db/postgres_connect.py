@@ -16,7 +16,7 @@ from .engines import DRIVER_HINT
 
 CONNECT_TIMEOUT_S = 5
 _FAILED, _READING, _OK = 0, 1, 3  # libpq's PostgresPollingStatusType
-_BAD = 1  # libpq's ConnStatusType
+_BAD, _STARTED = 1, 2  # libpq's ConnStatusType
 
 
 def conninfo_of(url: str, config: Config) -> str:
@@ -43,18 +43,22 @@ def conninfo_of(url: str, config: Config) -> str:
     return make_conninfo(**settings)
 
 
-def connect(conninfo: str) -> Any:
+def connect(conninfo: str, *, only_knock: bool = False) -> Any:
     """A connected `psycopg.pq.PGconn`, to the first of its hosts and addresses that takes us.
 
+    Args:
+        only_knock: see whether somebody listens, and go away.
+
     Raises:
-        ConnectionError: the server refused or did not answer.
+        ConnectionRefusedError: nobody listens there.
+        ConnectionError: the server does not take us, or does not answer.
     """
     from psycopg import Error
     from psycopg.conninfo import conninfo_attempts, conninfo_to_dict, make_conninfo, timeout_from_conninfo
 
     given = conninfo_to_dict(conninfo)
     timeout_s = timeout_from_conninfo(given)
-    failure = "no address"
+    failure = ConnectionError("no address")
     try:
         # Names are looked up here, because libpq would hold Python's lock meanwhile.
         attempts = conninfo_attempts(given)
@@ -62,18 +66,23 @@ def connect(conninfo: str) -> Any:
         raise ConnectionError(str(error)) from None
     for attempt in attempts:
         try:
-            return _connected(make_conninfo("", **attempt), time.monotonic() + timeout_s)
+            return _connected(make_conninfo("", **attempt), time.monotonic() + timeout_s, only_knock=only_knock)
         except ConnectionError as error:
-            failure = str(error)
-    raise ConnectionError(failure)
+            failure = error
+    raise failure
 
 
-def _connected(conninfo: str, deadline: float) -> Any:
+def _connected(conninfo: str, deadline: float, *, only_knock: bool) -> Any:
     from psycopg import pq
 
     connection: Any = pq.PGconn.connect_start(conninfo.encode())
     status: int = _FAILED if connection.status == _BAD else connection.connect_poll()
+    reached = False
     while status not in (_OK, _FAILED):
+        reached = reached or connection.status != _STARTED
+        if reached and only_knock:
+            connection.finish()
+            return None
         poll = select.poll()
         poll.register(connection.socket, select.POLLIN if status == _READING else select.POLLOUT)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
@@ -83,5 +92,5 @@ def _connected(conninfo: str, deadline: float) -> Any:
     if status == _FAILED:
         said = " ".join(connection.get_error_message().split())
         connection.finish()
-        raise ConnectionError(said)
+        raise ConnectionError(said) if reached else ConnectionRefusedError(said)
     return connection

@@ -45,7 +45,7 @@ class PostgresDatabase:
             first = connect(conninfo)
         except ConnectionError as error:
             raise unreachable(config.database_url, error) from None
-        opener = Opener(lambda: connect(conninfo), first, prepare=config.pool_mode == "session")
+        opener = Opener(conninfo, first, prepare=config.pool_mode == "session")
         self._primary = Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
         urls = [url.strip() for url in config.replicas.split(",") if url.strip()]
         self._replicas = Replicas(self._primary, [self._replica_pool(url) for url in urls]) if urls else None
@@ -90,7 +90,7 @@ class PostgresDatabase:
     def _replica_pool(self, url: str) -> Pool:
         config = self._config
         conninfo = conninfo_of(url, config)
-        opener = Opener(lambda: connect(conninfo), prepare=config.pool_mode == "session")
+        opener = Opener(conninfo, prepare=config.pool_mode == "session")
         return Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
 
     async def write(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Row | None:

@@ -52,7 +52,7 @@ class Lanes:
                 detail = "Too many requests wait for the database."
                 raise Problem("UNAVAILABLE", detail, headers=(("retry-after", "1"),))
         (self._writes if job.write else self._reads).append(job)
-        self._share_out()
+        self.share_out()
 
     @property
     def waiting(self) -> int:
@@ -70,15 +70,16 @@ class Lanes:
 
     @property
     def room(self) -> int:
-        """So many reads could run at once."""
-        return self._reads_max - len(self._reading) - len(self._reads)
+        """So many reads more could run now."""
+        free = len(self._idle) + self._size_max - len(self.wires) - len(self._opening) - self.waiting
+        return min(free, self._reads_max - len(self._reading) - len(self._reads))
 
     @property
     def busy(self) -> bool:
         """Whether anything runs or is about to."""
         return bool(self.waiting or self._opening or any(wire.jobs for wire in self.wires))
 
-    def _share_out(self) -> None:
+    def share_out(self) -> None:
         """Give free connections to those that wait; open another one for those that still do."""
         while True:
             # In a loop, because a connection may turn out to be dead when it gets its job.
@@ -111,7 +112,7 @@ class Lanes:
         if wire is not None:
             self.wires.add(wire)
             self._free(wire)
-        elif not self.wires:
+        elif not self.wires or self._opener.refused:
             self.fail()
 
     def fail(self) -> None:
@@ -127,7 +128,7 @@ class Lanes:
         self._reading.discard(wire)
         if wire.open and not wire.jobs and wire not in self._idle:
             self._idle.append(wire)
-        self._share_out()
+        self.share_out()
 
     def _broken(self, wire: Wire) -> None:
         self.wires.discard(wire)

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from .postgres_connect import connect
 from .postgres_wire import Events, Wire
 
 #: After a failed attempt to connect, requests are refused at once for so long.
 DOWN_S = 0.25
-
-Connect = Callable[[], Any]
+#: An attempt that failed sooner is repeated once, after as long.
+AGAIN_S = 0.05
 
 
 class Opener:
     """See the module.
 
     Args:
-        connect: opens a `psycopg.pq.PGconn`; called in a thread, because name look-up blocks.
+        conninfo: as libpq takes it.
         first: a connection that is open already.
         prepare: keep statements prepared.
     """
 
-    def __init__(self, connect: Connect, first: Any = None, *, prepare: bool = True) -> None:
-        self._connect, self._first, self._prepare = connect, first, prepare
+    def __init__(self, conninfo: str, first: Any = None, *, prepare: bool = True) -> None:
+        self._connect = partial(connect, conninfo)
+        self._knock = partial(connect, conninfo, only_knock=True)
+        self._first, self._prepare = first, prepare
         self._down_until = 0.0
+        #: When nobody listened there, of `time.perf_counter`: what was connected then is connected to an orphan.
+        self.refused_at = 0.0
         self._closed = False
 
     @property
@@ -42,7 +48,7 @@ class Opener:
             if connection is None:
                 if self.down or self._closed:
                     return None
-                connection = await loop.run_in_executor(None, self._connect)
+                connection = await self._attempt(loop)
             if self._closed:
                 connection.finish()
                 return None
@@ -50,6 +56,35 @@ class Opener:
         except Exception:
             self._down_until = time.monotonic() + DOWN_S
             return None
+
+    async def _attempt(self, loop: asyncio.AbstractEventLoop) -> Any:
+        """A new connection; one that was cut off while it was made says nothing yet about the server."""
+        started = time.monotonic()
+        try:
+            return await loop.run_in_executor(None, self._connect)
+        except ConnectionError:
+            if time.monotonic() > started + AGAIN_S:
+                raise
+        await asyncio.sleep(AGAIN_S)
+        try:
+            return await loop.run_in_executor(None, self._connect)
+        except ConnectionRefusedError:
+            self.refused_at = time.perf_counter()
+            raise
+
+    @property
+    def refused(self) -> bool:
+        """Whether nobody listened at the last attempt, which was just now."""
+        return self.down and time.perf_counter() < self.refused_at + DOWN_S
+
+    async def probe(self) -> None:
+        """See whether somebody listens, and rest."""
+        with contextlib.suppress(ConnectionError):
+            try:
+                await asyncio.get_running_loop().run_in_executor(None, self._knock)
+            except ConnectionRefusedError:
+                self.refused_at = time.perf_counter()
+        await asyncio.sleep(DOWN_S)
 
     def close(self) -> None:
         """Open nothing more."""

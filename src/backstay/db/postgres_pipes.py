@@ -112,7 +112,7 @@ class Pipes:
         if wire is not None:
             self.wires.append(wire)
             self._dispatch()
-        elif not self.wires:
+        elif not self.wires or self._opener.refused:
             self.fail()
 
     def fail(self) -> None:

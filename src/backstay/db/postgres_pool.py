@@ -23,6 +23,8 @@ from .postgres_wire import Wire
 PIPES_MAX = 4
 SWEEP_S = 0.025
 CLOSE_S_MAX = 5.0
+#: A server process whose parent is gone may still say for so long how its statement ended.
+ORPHAN_S = 1.0
 
 
 class Pool:
@@ -43,6 +45,7 @@ class Pool:
         #: Runs a quick read on a pipe.
         self.read = self._pipes.run
         self._departures = Departures()
+        self._probe: asyncio.Task[None] | None = None
         self._sweeping = False
         self._closed = False
 
@@ -102,6 +105,7 @@ class Pool:
             # Every pipe may hold a slow read: what waits for one then need not wait for its end.
             while self._pipes.queue and self._lanes.room > 0:
                 self._apart(self._pipes.queue.pop(0))
+            self._lanes.share_out()
             for wire in self.wires:
                 if wire.jobs:
                     self._tend(wire, now)
@@ -127,6 +131,12 @@ class Pool:
 
     def _tend(self, wire: Wire, now: float) -> None:
         """Look after what runs; after its client too, once it has run for a while."""
+        if wire.born < self._opener.refused_at < now - ORPHAN_S:
+            wire.lose()
+            return
+        if wire.silent_commit(now) and self._probe is None:
+            self._probe = asyncio.get_running_loop().create_task(self._opener.probe())
+            self._probe.add_done_callback(self._probed)
         job = wire.tend(time.monotonic(), now)
         if job is None or job.write:  # a write is finished even if nobody will hear of it
             return
@@ -134,6 +144,9 @@ class Pool:
             job.fail(ClientGoneError())
         else:
             self._departures.watch(job.context)
+
+    def _probed(self, _: asyncio.Task[None]) -> None:
+        self._probe = None
 
     def give_up(self) -> None:
         """Refuse everything in flight: the server does not answer."""
@@ -148,6 +161,8 @@ class Pool:
         """Close every connection once nothing runs, or after a moment."""
         self._closed = True
         self._departures.close()
+        if self._probe is not None:
+            self._probe.cancel()
         deadline = time.monotonic() + CLOSE_S_MAX
         while (self._pipes.busy or self._lanes.busy) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 PREPARED_MAX = 256
 FAILURES_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """A place in a connection's queue: a statement is prepared here."""
+
+    text: str
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A place in a connection's queue: a prepared statement is let go of here."""
+
+    name: bytes
 
 
 class Prepared:
@@ -40,8 +56,14 @@ class Prepared:
             if exists:
                 self.unused.append(name)
 
-    def fail(self, name: bytes, result: Any) -> None:
-        """Note why a name could not be prepared."""
-        if len(self.failures) >= FAILURES_MAX:
-            del self.failures[next(iter(self.failures))]
-        self.failures[name] = result
+    def not_done(self, what: Prepare | Close, failure: Any) -> None:
+        """The server refused it, or skipped it, which is no `failure`."""
+        if isinstance(what, Close):
+            if failure is None:
+                self.unused.append(what.name)
+            return
+        self.forget(what.text, what.name)
+        if failure is not None:
+            if len(self.failures) >= FAILURES_MAX:
+                del self.failures[next(iter(self.failures))]
+            self.failures[what.name] = failure

@@ -19,13 +19,15 @@ from typing import Any
 from .postgres_cancel import Stops
 from .postgres_errors import AGAIN, CANCELED, GONE, READ_ONLY, STOPPED, stale, state_of, translated
 from .postgres_job import Job, in_doubt, timed_out, unavailable
-from .postgres_prepared import Prepared
+from .postgres_prepared import Close, Prepare, Prepared
 
 #: How often a job is sent before it is refused; a lost serialization race counts only against its deadline.
 TRIES_MAX = 4
 #: A loser of a race waits up to so long, times its tries, before it runs again.
 BACKOFF_S = 0.01
 BACKOFF_S_MAX = 0.25
+#: A commit that takes so long makes us ask whether the server is there at all.
+COMMIT_S = 0.5
 #: What runs so long without anybody waiting for it is stopped.
 UNWANTED_S = 0.25
 #: A write that is to stop at its deadline may still say for so long how it ended.
@@ -35,21 +37,6 @@ SILENT_S = 5.0
 # psycopg.pq.ExecStatus and ConnStatus, as numbers: the hot path compares them.
 _COMMAND_OK, _TUPLES_OK, _FATAL_ERROR, _PIPELINE_SYNC, _PIPELINE_ABORTED = 1, 2, 7, 10, 11
 _CONNECTION_OK = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepare:
-    """A place in the queue: a statement is prepared here."""
-
-    text: str
-    name: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Close:
-    """A place in the queue: a prepared statement is let go of here."""
-
-    name: bytes
 
 
 _SYNC = object()
@@ -93,8 +80,10 @@ class Wire:
         self._writing = False
         self._stops = Stops(connection, loop)
         self._retired = False
+        #: Statements in flight; a write is until its transaction has ended.
         self.jobs = 0
         self.open = True
+        self.born = time.perf_counter()
         #: When the last result came, or the first statement went out after a rest.
         self.moved = time.perf_counter()
         connection.nonblocking = 1
@@ -155,9 +144,9 @@ class Wire:
         while prepared.unused:
             old = prepared.unused.pop()
             self._connection.send_query_params(b"DEALLOCATE " + old, None)
-            self._flying.append(_Close(old))
+            self._flying.append(Close(old))
         self._connection.send_prepare(name, text.encode())
-        self._flying.append(_Prepare(text, name))
+        self._flying.append(Prepare(text, name))
         return name
 
     def _flush(self) -> None:
@@ -214,6 +203,7 @@ class Wire:
             self._flying.popleft()
             for job in self._committing:
                 job.finish()
+            self.jobs -= len(self._committing)
             self._committing.clear()
             return
         if head is _SYNC:
@@ -223,20 +213,10 @@ class Wire:
         self._flying.popleft()
         before, self.moved = self.moved, time.perf_counter()
         if isinstance(head, Job):
-            self.jobs -= 1
             self._events.ran(head, self.moved - max(before, head.sent))
             self._answer(head, status, result)
-        elif status != _COMMAND_OK:
-            self._not_prepared(head, status, result)
-
-    def _not_prepared(self, head: _Prepare | _Close, status: int, result: Any) -> None:
-        assert self._prepared is not None, "only who prepares statements waits for it"
-        if isinstance(head, _Prepare):
-            self._prepared.forget(head.text, head.name)
-            if status == _FATAL_ERROR:
-                self._prepared.fail(head.name, result)
-        elif status == _PIPELINE_ABORTED:
-            self._prepared.unused.append(head.name)
+        elif status != _COMMAND_OK and self._prepared is not None:
+            self._prepared.not_done(head, result if status == _FATAL_ERROR else None)
 
     def _answer(self, job: Job, status: int, result: Any) -> None:
         if status in (_TUPLES_OK, _COMMAND_OK):
@@ -244,12 +224,13 @@ class Wire:
                 job.take(result)
             except Exception as error:
                 job.fail(error)
-                return
             if job.write:
                 self._committing.append(job)
-            else:
-                job.finish()
+                return
+            self.jobs -= 1
+            job.finish()
             return
+        self.jobs -= 1
         failure = self._prepared.failures.get(job.name) if self._prepared is not None else None
         if failure is not None:
             self._refused(job, failure)
@@ -278,6 +259,7 @@ class Wire:
 
     def _committed_not(self, result: Any) -> None:
         jobs, self._committing = self._committing, []
+        self.jobs -= len(jobs)
         state = state_of(result)
         for job in jobs:
             if state in AGAIN or state == CANCELED:
@@ -290,15 +272,17 @@ class Wire:
     def _retry(self, jobs: list[Job], *, delay_s: float = 0.0) -> None:
         now = time.monotonic()
         for job in jobs:
-            if job.late(now + delay_s) or (job.tries >= TRIES_MAX and not delay_s):
+            if job.late(now + delay_s):
+                job.fail(timed_out())
+            elif job.tries >= TRIES_MAX and not delay_s:
                 job.fail(unavailable())
         wanted = [job for job in jobs if not job.future.done()]
         if wanted:
             self._loop.call_later(delay_s, self._events.again, wanted)
 
     def waiting(self) -> list[Job]:
-        """The jobs in flight, the one that PostgreSQL works on first."""
-        return [item for item in self._flying if isinstance(item, Job)]
+        """The jobs in flight, the one that PostgreSQL works on or commits first."""
+        return [*self._committing, *[item for item in self._flying if isinstance(item, Job)]]
 
     def first_batch(self) -> list[Job]:
         """The jobs of the transaction that runs: what it has answered may wait on the server for its end."""
@@ -332,16 +316,20 @@ class Wire:
             self._stops.ask(now)
         return head
 
+    def silent_commit(self, now: float) -> bool:
+        """Whether the end of a transaction, which is quick, has taken long; `now` is of `time.perf_counter`."""
+        return bool(self._committing) and now > self.moved + COMMIT_S
+
     def lose(self) -> None:
         """The connection is of no use any more: reads run elsewhere; whether writes happened nobody can say."""
         if not self.open:
             return
         jobs = self.waiting()
-        committing, self._committing = self._committing, []
         self.close()
         self._events.broken(self)
-        for job in (*committing, *[job for job in jobs if job.write]):
-            job.fail(in_doubt())
+        for job in jobs:
+            if job.write:
+                job.fail(in_doubt())
         self._retry([job for job in jobs if not job.write])
 
     def close(self) -> None:
@@ -350,6 +338,7 @@ class Wire:
             return
         self.open = False
         self._flying.clear()
+        self._committing.clear()
         self.jobs = 0
         self._loop.remove_reader(self._socket)
         if self._writing:

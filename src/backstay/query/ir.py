@@ -56,6 +56,17 @@ class Is:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """`q`: rows that have these words."""
+
+    slot: int
+
+
+#: What to sort by that is no field: how well a row answers a Search.
+RELEVANCE = "relevance"
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """All (`any` false) or any of some filters."""
 
@@ -63,7 +74,7 @@ class Group:
     items: tuple[Filter, ...]
 
 
-Filter = Compare | Is | Group
+Filter = Compare | Is | Search | Group
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from ..errors import FieldError, ForbiddenError, ValidationError, perhaps
 from ..schema.model import ORDERED, TEXTUAL, Column, Kind
 from ..schema.policy import Folded, Standing, fold
 from ..schema.resource import Catalog, Resource
-from .ir import Compare, Filter, Group, Include, Is, Op, OrderKey, Path, Test
+from .ir import RELEVANCE, Compare, Filter, Group, Include, Is, Op, OrderKey, Path, Search, Test
 from .plan import (
     Embed,
     Form,
@@ -19,11 +19,13 @@ from .plan import (
     PlanIs,
     PlanOrder,
     PlanPath,
+    PlanSearch,
     PlanShape,
     PlanVia,
     Slot,
     Source,
     Step,
+    by_relevance,
 )
 
 INCLUDES_MAX = 16
@@ -64,6 +66,7 @@ class Names:
     errors: list[FieldError] = field(default_factory=list[FieldError])
     hint: str = ""
     includes: int = 0
+    searched: PlanSearch | None = None
 
     def refuse(self, label: str, code: str, message: str, hint: str = "") -> None:
         """Note a refusal; `finish` raises them all."""
@@ -129,7 +132,20 @@ class Names:
         if isinstance(node, Group):
             items = [self.filter(resource, item) for item in node.items]
             return PlanGroup(node.any, tuple(item for item in items if item is not None))
+        if isinstance(node, Search):
+            return self._search(resource, node)
         return self._along(resource, node, node.path, label_of(node))
+
+    def _search(self, resource: Resource, node: Search) -> PlanSearch | None:
+        if resource.table.search is None:
+            text = next((c.name for c in resource.columns.values() if Op.ILIKE in operators_of(c)), "")
+            hint = f"Filter by a field instead, as {text}[ilike]=%word%." if text else "Filter by its fields instead."
+            hint = "The field q is filtered as q[eq]." if "q" in resource.columns else hint
+            self.refuse("q", "unknown_parameter", f"{resource.name} has no full text search.", hint)
+            return None
+        self.slots[node.slot] = Slot("q", None, Form.SEARCH)
+        self.searched = PlanSearch(resource.table.search, node.slot)
+        return self.searched
 
     def _along(self, resource: Resource, node: Compare | Is, rest: Path, label: str) -> PlanFilter | None:
         if len(rest) == 1:
@@ -170,6 +186,9 @@ class Names:
         """Sort keys, made total by the table's own key so that pages never overlap."""
         found: list[PlanOrder] = []
         for key in keys:
+            if key.path == (RELEVANCE,) and RELEVANCE not in resource.columns:
+                found += self._relevance(resource, key, label)
+                continue
             path = self.path(resource, key.path, label)
             if path is None:
                 continue
@@ -180,12 +199,20 @@ class Names:
         roots = [o.path.column for o in found if not o.path.steps]
         if any(c.unique and not c.nullable for c in roots):
             return tuple(found)
-        descending = found[-1].descending if found else False
+        descending = found[-1].descending if found and found[-1].search is None else False
         for name in resource.table.key:
             column = resource.table.columns[name]
             if column not in roots:
                 found.append(PlanOrder(PlanPath((), column), descending))
         return tuple(found)
+
+    def _relevance(self, resource: Resource, key: OrderKey, label: str) -> list[PlanOrder]:
+        """Only the rows that are searched have one."""
+        if self.searched is not None and label == "sort":
+            return [by_relevance(self.searched, descending=key.descending)]
+        hint = "Add q=words." if resource.table.search is not None and label == "sort" else "Sort by a field."
+        self.refuse(label, "not_sortable", f"rows have a {RELEVANCE} only where q looks for words in them.", hint)
+        return []
 
     def shape(
         self,

@@ -12,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..schema.model import Column, Relationship
+from ..schema.model import Column, Kind, Relationship, Search
 from ..schema.policy import Folded
 from ..schema.resource import Resource
-from .ir import Function, Op, Page, Test
+from .ir import RELEVANCE, Function, Op, Page, Test
 
 
 class Form(Enum):
@@ -27,6 +27,7 @@ class Form(Enum):
     OFFSET = "offset"
     CURSOR = "cursor"
     BODY = "body"
+    SEARCH = "search"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +88,15 @@ class PlanGroup:
     items: tuple[PlanFilter, ...]
 
 
-PlanFilter = PlanCompare | PlanIs | PlanVia | PlanGroup
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanSearch:
+    """Whether a row has the words of a slot."""
+
+    search: Search
+    slot: int
+
+
+PlanFilter = PlanCompare | PlanIs | PlanVia | PlanSearch | PlanGroup
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,15 +109,22 @@ class PlanPath:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanOrder:
-    """One sort key."""
+    """One sort key; with `search` it is how well a row answers that."""
 
     path: PlanPath
     descending: bool
+    search: PlanSearch | None = None
 
     @property
     def can_be_null(self) -> bool:
         """A column reached through a left join can be absent even where it is not nullable."""
         return self.path.column.nullable or bool(self.path.steps)
+
+
+def by_relevance(search: PlanSearch, *, descending: bool) -> PlanOrder:
+    """The sort key of a search."""
+    column: sa.Column[float] = sa.Column(RELEVANCE, sa.Double())
+    return PlanOrder(PlanPath((), Column(RELEVANCE, column, Kind.FLOAT, nullable=False)), descending, search)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,6 +88,9 @@ class Planner:
         elif isinstance(page, KeysetPage):
             if not resource.table.key:
                 names.refuse("cursor", "no_key", f"{resource.name} has no key to page by.", "Use page and limit.")
+            elif any(key.search is not None for key in order):
+                hint = "Use page and limit, or sort by a field."
+                names.refuse("cursor", "not_sortable", "pages by cursor have no order by relevance.", hint)
             elif page.slots and len(page.slots) != len(order):
                 names.refuse("cursor", "cursor", "does not belong to this sort order.", "Start without a cursor.")
             elif any(null and not key.can_be_null for null, key in zip(page.nulls, order, strict=False)):

@@ -30,7 +30,7 @@ MEMO_QUERY_BYTES = 512
 #: Parameters of a refused request that are looked at one by one.
 DIAGNOSED_MAX = 16
 #: Parameters that others refer to.
-_CONTEXT = frozenset({"include", "select", "group", "sort"})
+_CONTEXT = frozenset({"include", "select", "group", "sort", "q"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from ..config import Config
 from ..query.ir import Op
 from ..query.names import INCLUDES_MAX, PATH_STEPS_MAX, operators_of
+from ..query.search import WORDS_MAX
 from ..query.values import LIST_ITEMS_MAX
 from ..schema.model import ADDITIVE, ORDERED, Column, Kind
 from ..schema.resource import Catalog, Resource
@@ -111,6 +112,8 @@ def filters(resource: Resource, label: Label, components: Components) -> list[Js
         text = f"Rows whose `{column.name}` is null, or is not."
         shown = query(f"{column.name}[is]", text, {"type": "string", "enum": tests})
         found.append(components.add("parameters", f"{label.one}.{column.name}.is", shown))
+    if resource.table.search is not None:
+        found.append(components.add("parameters", f"{label.one}.q", _search(resource)))
     pattern = _group_pattern(resource)
     if pattern:
         for word, meaning in (("or", "any"), ("and", "all")):
@@ -121,6 +124,19 @@ def filters(resource: Resource, label: Label, components: Components) -> list[Js
             shown = query(word, text, {"type": "string", "pattern": pattern})
             found.append(components.add("parameters", f"{label.one}.{word}", shown))
     return found
+
+
+def _search(resource: Resource) -> Json:
+    """Full text search. No pattern says what a word is in every script: that a word is needed is said in words."""
+    assert resource.table.search is not None, "only such resources have the parameter"
+    by_sql = {column.sql.name: name for name, column in resource.columns.items()}
+    names = " or ".join(f"`{by_sql[name]}`" for name in resource.table.search.columns)
+    text = (
+        f'Rows with all of these words in {names}: 1 to {WORDS_MAX} words. `"two words"` stand side by side, `-word` '
+        "leaves rows out, `word*` is how a word begins; case does not count. With it, `sort=-relevance` shows the "
+        "best rows first."
+    )
+    return query("q", text, {"type": "string", "minLength": 1, "pattern": NO_NUL})
 
 
 def _operand(column: Column, op: Op) -> Json:

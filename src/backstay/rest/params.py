@@ -21,6 +21,7 @@ from ..query.ir import (
     OrderKey,
     Page,
     Parent,
+    Search,
     Select,
     Shape,
 )
@@ -30,9 +31,9 @@ from .groups import NAME, group, leaf
 PAGE_MAX = 10_000_000
 #: What in brackets makes a parameter a filter with a value; `is` makes one without.
 COMPARISONS = frozenset(op.value for op in Op)
-_LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and")
+_LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and", "q")
 _ITEM_WORDS = ("include", "fields")
-_AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and")
+_AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and", "q")
 _SCOPED = ("fields", "sort", "limit")
 _MEASURE = re.compile(
     r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*+([^()\s]*+)\s*+\))?\Z"
@@ -102,6 +103,9 @@ def _place(found: Parameters, name: str, value: str, words: tuple[str, ...], con
             raise invalid(base, "duplicate", "is given twice.")
         else:
             found.words[base] = value
+            if base == "q":
+                found.raw.append(value)
+                found.filters.append(Search(len(found.raw) - 1))
     elif (
         inner is not None and base in _SCOPED and _scopes(base, words) and inner not in COMPARISONS and inner != "is"
     ):

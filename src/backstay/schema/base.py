@@ -28,6 +28,7 @@ from uuid_utils.compat import uuid7
 from .constraints import check_of, constraints_of, metadata_of, pydantic_metadata
 from .indexes import index_tables_of
 from .kinds import ISO_LAYOUT, plain
+from .search import declare_search
 from .types import Array
 
 NAMING = {
@@ -113,7 +114,13 @@ def table_name(class_name: str) -> str:
 
 
 class ModelBase:
-    """What every model has: `id`, `created_at`, `updated_at`, `version`, named constraints, indexed keys."""
+    """What every model has: `id`, `created_at`, `updated_at`, `version`, named constraints, indexed keys.
+
+    Attributes:
+        __search__: names of the columns of text that `q=` looks in.
+    """
+
+    __search__: ClassVar[tuple[str, ...]] = ()
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         int: sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
@@ -157,6 +164,7 @@ class ModelBase:
         if table is not None:
             _add_checks(cls, table)
             _mend_clocks(table)
+            declare_search(cls, table)
         elif isinstance(cls.__dict__.get("metadata"), sa.MetaData):
             index_tables_of(cls.__dict__["metadata"])
 

@@ -13,6 +13,7 @@ from .base import annotations_of
 from .constraints import metadata_of, pydantic_metadata
 from .kinds import facts_of, kind_of
 from .model import Column, Relationship, Schema, Table
+from .search import declare_search, search_of
 
 _SERVER_SET = frozenset({"created_at", "updated_at", "version"})
 
@@ -54,6 +55,7 @@ def _table(mapper: Mapper[Any]) -> Table:
     if not isinstance(sql, sa.Table):
         raise OperatorError(f"{mapper.class_.__name__} is not mapped to a table.")
     sql = cast(sa.Table, sql)
+    declare_search(mapper.class_, sql)
     columns = {column.name: column for column in _columns(mapper, sql)}
     by_sql: dict[Any, str] = {column.sql: name for name, column in columns.items()}
     version = mapper.version_id_col
@@ -68,6 +70,7 @@ def _table(mapper: Mapper[Any]) -> Table:
         touched=touched,
         model=mapper.class_,
         description=_description(mapper.class_),
+        search=search_of(sql),
     )
 
 

@@ -97,6 +97,21 @@ class Relationship:
     far_pairs: tuple[tuple[sa.Column[Any], sa.Column[Any]], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Full text search of a table.
+
+    Attributes:
+        table: the table's name.
+        columns: the database's names of the columns, in the declared order.
+        rowid: what numbers the rows on SQLite; see `schema.search`.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    rowid: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """One table or view. `name` is unique in its Schema.
@@ -106,6 +121,7 @@ class Table:
         version: name of the column that counts the row's updates, if there is one.
         note: why the table is read-only, in words for its operator.
         model: the mapped class it was declared by, if any.
+        search: what `q=` looks in, if it was declared.
     """
 
     name: str
@@ -119,6 +135,7 @@ class Table:
     note: str = ""
     model: type[Any] | None = None
     description: str = ""
+    search: Search | None = None
 
     def column_of(self, sql: sa.ColumnElement[Any]) -> Column | None:
         """The Column behind a SQLAlchemy column, if it is one of this table's."""

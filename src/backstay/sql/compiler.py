@@ -99,6 +99,8 @@ def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]
 def _reader(scope: Scope, index: int, slot: Slot) -> Reader:
     """How the raw value of a slot becomes the driver's value."""
     dialect, column = scope.dialect, slot.column
+    if slot.form is Form.SEARCH:
+        return dialect.search.reader
     if column is None:
         return dialect.plain
     if slot.form is Form.BODY:

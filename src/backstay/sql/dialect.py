@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect as CoreDialect
 
 from ..query.ir import Function, Op
-from ..schema.model import Column
+from ..schema.model import Column, Search
 from .statement import Reader
 
 Expression = sa.ColumnElement[Any]
@@ -37,12 +37,35 @@ def labels_of(names: Sequence[str]) -> Sequence[str]:
     return names if fit else [f"m{i}" for i in range(len(names))]
 
 
+class TextSearch(Protocol):
+    """One database's full text search."""
+
+    def matches(self, search: Search, rows: sa.FromClause, value: sa.BindParameter[Any]) -> Expression:
+        """Whether a row has the words."""
+        ...
+
+    def relevance(
+        self, search: Search, rows: sa.FromClause, origin: Any, value: sa.BindParameter[Any]
+    ) -> tuple[Expression, Any]:
+        """How well a row has the words, more is better; and the rows joined for it."""
+        ...
+
+    def reader(self, raw: Any) -> Any:
+        """From the text of `q` to the driver's value."""
+        ...
+
+
 class Dialect(Protocol):
     """One database's way to say things."""
 
     name: str
     #: Whether a JSON object is made from a row: then its members are the columns of a lateral query.
     lateral: bool
+
+    @property
+    def search(self) -> TextSearch:
+        """Its full text search."""
+        ...
 
     @property
     def core(self) -> CoreDialect:

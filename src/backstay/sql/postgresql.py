@@ -25,6 +25,7 @@ from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
 from .dialect import Expression, Listed, Member, Query, fixed, labels_of
 from .postgresql_kinds import array_of, array_shown, covers, extreme, item_of, range_of, text_shown
+from .search import PostgresSearch
 from .statement import Reader
 
 _INSTANT = fixed("""'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'""")
@@ -98,6 +99,7 @@ class PostgresDialect:
 
     name = "postgresql"
     lateral = True
+    search = PostgresSearch()
 
     def __init__(self) -> None:
         self._core = PGDialect(paramstyle="numeric_dollar")

@@ -9,7 +9,18 @@ import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
 from ..query.ir import OffsetPage, Op, Test
-from ..query.plan import PlanCompare, PlanFilter, PlanGroup, PlanIs, PlanParent, PlanVia, Slot, Source, Step
+from ..query.plan import (
+    PlanCompare,
+    PlanFilter,
+    PlanGroup,
+    PlanIs,
+    PlanParent,
+    PlanSearch,
+    PlanVia,
+    Slot,
+    Source,
+    Step,
+)
 from ..schema.kinds import kind_of
 from ..schema.model import Column, Relationship
 from ..schema.policy import ME_PREFIX
@@ -63,6 +74,8 @@ class Scope:
                 return self.dialect.compare(node.column, left, node.op, self.bind(node.slot))
             case PlanIs():
                 return _test(self.column(rows, node.column), node.test)
+            case PlanSearch():
+                return self.dialect.search.matches(node.search, rows, self.bind(node.slot))
             case PlanVia():
                 return self._via(node, rows)
             case PlanGroup():

@@ -151,6 +151,11 @@ def order_keys(scope: Scope, order: tuple[PlanOrder, ...], rows: Rows, origin: A
     joins: dict[tuple[str, ...], Rows] = {(): rows}
     keys: list[Expression] = []
     for key in order:
+        if key.search is not None:
+            value = scope.bind(key.search.slot)
+            relevance, origin = scope.dialect.search.relevance(key.search.search, rows, origin, value)
+            keys.append(relevance)
+            continue
         trail: tuple[str, ...] = ()
         for step in key.path.steps:
             here, trail = joins[trail], (*trail, step.way.name)

@@ -27,6 +27,7 @@ from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
 from ..schema.types import list_text
 from .dialect import Expression, Listed, Member, Query, fixed
+from .search import SqliteSearch
 from .statement import Reader
 
 #: SQL functions that the engine registers on every connection, because SQLite has none.
@@ -110,6 +111,7 @@ class SqliteDialect:
 
     name = "sqlite"
     lateral = False
+    search = SqliteSearch()
 
     def __init__(self) -> None:
         self._core = SQLiteDialect(paramstyle="qmark")
