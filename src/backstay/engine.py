@@ -102,7 +102,8 @@ class Engine:
             except ValueError as error:
                 errors.append(FieldError(slot.label, "invalid_value", f"{error}."))
         if errors:
-            raise ValidationError(errors)
+            # By name: slots are in the order of whichever request of this structure came first.
+            raise ValidationError(sorted(errors, key=lambda error: error.field))
         return bound
 
     def check(self, query: Query, raw: Sequence[Any], standing: Standing) -> None:
@@ -125,7 +126,8 @@ class Engine:
             except ValueError as error:
                 errors.append(FieldError(slot.label, "invalid_value", f"{error}."))
         if errors:
-            raise ValidationError(errors)
+            # By name: slots are in the order of whichever request of this structure came first.
+            raise ValidationError(sorted(errors, key=lambda error: error.field))
 
     def can_be(self, statement: Statement, raw: Sequence[Any]) -> bool:
         """Whether the first values can be what their slots are for."""

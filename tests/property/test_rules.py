@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from backstay import Backstay, ModelBase, has_role, me, nobody, public, signed_in
 from support.asgi import Client, bearer, quiet, sync_engine
+from support.databases import DATABASES, empty_database
 
 
 class Base(ModelBase, DeclarativeBase):
@@ -190,13 +190,12 @@ def worlds(draw: st.DrawFn) -> World:
     return World(tuple(teams), tuple(notes), draw(PRINCIPALS))
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, sa.Engine]]:
-    """A database file with empty tables."""
-    path = tmp_path_factory.mktemp("rules") / "rules.db"
-    engine = sync_engine(path)
-    Base.metadata.create_all(engine)
-    yield path, engine
+@pytest.fixture(scope="module", params=DATABASES)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, sa.Engine]]:
+    """A database with empty tables."""
+    url = empty_database(request.param, tmp_path_factory.mktemp("rules"), Base.metadata)
+    engine = sync_engine(url)
+    yield url, engine
     engine.dispose()
 
 
@@ -232,19 +231,19 @@ def fill(engine: sa.Engine, world: World) -> None:
             connection.execute(sa.insert(Note), list(world.notes))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(world=worlds(), note_rule=combined(NOTE_RULES), team_rule=combined(TEAM_RULES))
 def test_reads_reveal_what_the_rules_admit_and_nothing_else(
-    file: tuple[Path, sa.Engine], world: World, note_rule: Rule, team_rule: Rule
+    made: tuple[str, sa.Engine], world: World, note_rule: Rule, team_rule: Rule
 ) -> None:
     """Lists, items, includes, nested lists, filters, sorts, counts and aggregates agree with the rules in Python."""
     note(f"notes: {note_rule!r}, teams: {team_rule!r}, {world}")
-    path, engine = file
+    url, engine = made
     fill(engine, world)
     notes = {n["id"]: n for n in world.notes if note_rule.holds(n, world) is True}
     teams = {t["id"]: t for t in world.teams if team_rule.holds(t, world) is True}
     team_of = {key: (note["team_id"] if note["team_id"] in teams else None) for key, note in notes.items()}
-    app = Backstay("rules", config=quiet(path))
+    app = Backstay("rules", config=quiet(url))
     app.resource(Team, read=team_rule.sql)
     app.resource(Note, read=note_rule.sql)
     with Client(app) as client:

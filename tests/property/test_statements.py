@@ -24,7 +24,7 @@ from support.asgi import SECRET, Answer, Client, bearer, quiet
 from support.databases import DATABASES, Filled
 from support.render import quoted
 
-steady = settings(max_examples=100, deadline=None)
+steady = settings(max_examples=60, deadline=None)
 Pairs = list[tuple[str, str]]
 
 
@@ -245,7 +245,7 @@ def outcome(answer: Answer) -> tuple[int, Any]:
     return answer.status, found if answer.status == 200 else (found["code"], found["errors"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data(), request=requests())
 def test_a_cache_never_changes_an_answer(traced: Traced, data: st.DataObject, request: Any) -> None:
     """A warm app answers every request as an app does that never saw one, also for fields named as words are."""
