@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
     from .existing import reflect
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
-    from .schema.policy import has_role, me, nobody, public, signed_in
+    from .schema.policy import has_permission, has_role, me, nobody, public, signed_in
 
 _HOMES = {
     "Backstay": "app",
@@ -30,6 +30,7 @@ _HOMES = {
     "UtcDateTime": "schema.base",
     "UuidKey": "schema.base",
     "ValidationError": "errors",
+    "has_permission": "schema.policy",
     "has_role": "schema.policy",
     "me": "schema.policy",
     "nobody": "schema.policy",
@@ -53,6 +54,7 @@ __all__ = [
     "UtcDateTime",
     "UuidKey",
     "ValidationError",
+    "has_permission",
     "has_role",
     "me",
     "nobody",

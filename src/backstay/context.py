@@ -21,6 +21,14 @@ class PrincipalKind(Enum):
 class Principal:
     """Who asks. `id` is comparable with the key of the users' table.
 
+    Attributes:
+        roles: names that `has_role` knows, those of a membership in the tenant included.
+        permissions: names that `has_permission` knows.
+        scopes: what the credential is good for, as `scores:read`; `None` when it is not limited.
+        tenant: the key of the tenant that it acts for.
+        credential: what it signed in with, such as `session:7` or `key:3`; empty when nobody keeps it.
+        actor: the id of who acts in its name; see impersonation.
+
     Example:
         >>> Principal(PrincipalKind.USER, id=7, roles=frozenset({"admin"})).is_anonymous
         False
@@ -29,8 +37,11 @@ class Principal:
     kind: PrincipalKind = PrincipalKind.ANONYMOUS
     id: Any = None
     roles: frozenset[str] = frozenset()
-    scopes: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+    scopes: frozenset[str] | None = None
     tenant: Any = None
+    credential: str = ""
+    actor: Any = None
     is_anonymous: bool = field(init=False)
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from .query.plan import Form
 from .query.planner import Planner
 from .query.search import parse_search
 from .schema.model import Column
-from .schema.policy import NO_STANDING, Standing, standing_of
+from .schema.policy import NO_STANDING, PLAIN_STANDING, Standing, standing_of
 from .schema.resource import Catalog, Resource
 from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
@@ -55,7 +55,6 @@ class Engine:
         self._dialect = dialect
         self._observations = observations
         self._planner = Planner(catalog, config)
-        self._roles = catalog.roles
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
         self._database_read = database.read
 
@@ -63,7 +62,9 @@ class Engine:
         """What of a principal decides plans; part of every key of a cached plan."""
         if principal is ANONYMOUS:
             return NO_STANDING
-        return standing_of(principal, self._roles)
+        if not principal.roles and not principal.permissions and principal.scopes is None:
+            return NO_STANDING if principal.is_anonymous else PLAIN_STANDING
+        return standing_of(principal, self.catalog.roles, self.catalog.permissions)
 
     def prepare(self, query: Query, standing: Standing) -> Statement:
         """The Statement of a Query for principals of a standing, from the cache when its structure is known.

@@ -48,6 +48,7 @@ CODES: Mapping[str, ErrorCode] = _table(
     ("VALIDATION_ERROR", 400, "Invalid input", "Mend the fields listed in errors."),
     # planner
     ("FORBIDDEN", 403, "Forbidden", "Ask for the role or scope that the resource's rule names."),
+    ("INSUFFICIENT_SCOPE", 403, "Insufficient scope", "Use a key or token with the scope that detail names."),
     ("READ_ONLY", 405, "Read only", "The table has no usable key or is a view: write to its base table."),
     # engine
     ("CONFLICT", 409, "Conflict", "Another row already has these values: change them or update that row."),

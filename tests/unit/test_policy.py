@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import configure_mappers
 
 from backstay import has_role, me
-from backstay.schema.policy import NO_STANDING, fold, fold_write
+from backstay.schema.policy import NO_STANDING, Standing, fold, fold_write
 from support.fuzzed import Game, Score
 
 configure_mappers()
@@ -52,4 +52,4 @@ def test_what_null_may_still_make_true_is_left_to_the_database(rule: Any) -> Non
 @pytest.mark.parametrize("rule", [OWN, Game.scores.any(OWN), ~sa.and_(OWN, HIGH)], ids=str)
 def test_the_row_decides_for_who_is_signed_in(rule: Any) -> None:
     """Only flags are folded away."""
-    assert not isinstance(fold_write(rule, (True, frozenset())), bool)
+    assert not isinstance(fold_write(rule, Standing(True)), bool)

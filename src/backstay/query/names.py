@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..config import Config
-from ..errors import FieldError, ForbiddenError, ValidationError, perhaps
+from ..errors import FieldError, ForbiddenError, Problem, ValidationError, perhaps
 from ..schema.model import ORDERED, TEXTUAL, Column, Kind
 from ..schema.policy import Folded, Standing, fold
 from ..schema.resource import Catalog, Resource
@@ -85,12 +85,23 @@ class Names:
 
     def source(self, resource: Resource) -> Source:
         """The visible rows of a resource; the only way to name rows in a plan."""
-        return Source(resource, fold(resource.policy.read, self.standing))
+        covered = self.standing.covers(resource.name, "read")
+        return Source(resource, covered and fold(resource.policy.read, self.standing))
 
     def require(self, resource: Resource, action: str, rule: Folded) -> None:
-        """Refuse at once what the principal's standing can never do."""
+        """Refuse at once what the principal's standing can never do.
+
+        Raises:
+            ForbiddenError: its rules forbid it.
+            Problem: `INSUFFICIENT_SCOPE` where its credential does (RFC 6750 §3.1).
+        """
+        if not self.standing.covers(resource.name, action):
+            wanted = f"{resource.name}:{action}"
+            challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
+            detail = f"The credential has no scope {wanted}."
+            raise Problem("INSUFFICIENT_SCOPE", detail, headers=[("www-authenticate", challenge)])
         if rule is False:
-            raise ForbiddenError(action, resource.name, anonymous=not self.standing[0])
+            raise ForbiddenError(action, resource.name, anonymous=not self.standing.signed)
 
     def column(self, resource: Resource, name: str, label: str) -> Column | None:
         """A visible column by name."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
-from ..schema.policy import NO_STANDING, Folded, fold, fold_write, roles_in
+from ..schema.policy import NO_STANDING, Folded, Standing, fold, fold_write, names_in
 
 Rule = sa.ColumnElement[bool]
 
@@ -37,7 +37,9 @@ def depends_on_row(rules: Iterable[Rule]) -> bool:
 
 
 def _foldings(rule: Rule) -> Iterator[Folded]:
-    """What is left of a rule for signed-in principals: none, each and all of the roles that it names."""
-    roles = sorted(roles_in(rule))
-    for held in {frozenset[str](), frozenset(roles), *(frozenset((role,)) for role in roles)}:
-        yield fold(rule, (True, held))
+    """What is left of a rule for signed-in principals: none, each and all of the names that it tests for."""
+    roles, permissions = names_in(rule, "role"), names_in(rule, "permission")
+    alone = [Standing(True, roles=frozenset((name,))) for name in sorted(roles)]
+    alone += [Standing(True, permissions=frozenset((name,))) for name in sorted(permissions)]
+    for standing in (Standing(True), Standing(True, roles, permissions), *alone):
+        yield fold(rule, standing)

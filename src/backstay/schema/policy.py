@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
@@ -19,11 +19,36 @@ from ..context import Principal
 from ..errors import Action
 
 ME_PREFIX = "me_"
-FlagTest = Literal["public", "signed_in", "role"]
+FlagTest = Literal["public", "signed_in", "role", "permission"]
+_NONE: frozenset[str] = frozenset()
 
-#: What of a principal decides which flags hold: (signed in, roles that some rule names).
-Standing = tuple[bool, frozenset[str]]
-NO_STANDING: Standing = (False, frozenset())
+
+class Standing(NamedTuple):
+    """What of a principal decides which flags hold; few distinct values, so that plans can be cached by it.
+
+    Attributes:
+        roles, permissions: those that some rule names.
+        scopes: what the credential is limited to; `None` when it is not.
+    """
+
+    signed: bool = False
+    roles: frozenset[str] = _NONE
+    permissions: frozenset[str] = _NONE
+    scopes: frozenset[str] | None = None
+
+    def covers(self, resource: str, action: str) -> bool:
+        """Whether the credential's scopes admit an action: `scores:read`, `scores:write`, `scores:*`, `*`."""
+        if self.scopes is None:
+            return True
+        wanted = {"*", f"{resource}:*", f"{resource}:{action}", f"*:{action}"}
+        if action != "read":
+            wanted |= {f"{resource}:write", "*:write"}
+        return not wanted.isdisjoint(self.scopes)
+
+
+NO_STANDING = Standing()
+#: Signed in, and nothing else that a rule could name.
+PLAIN_STANDING = Standing(signed=True)
 
 
 class Flag(sa.ColumnElement[bool]):
@@ -32,19 +57,26 @@ class Flag(sa.ColumnElement[bool]):
     inherit_cache = True
     type = sa.Boolean()
 
-    def __init__(self, test: FlagTest, role: str = "", *, negated: bool = False) -> None:
+    def __init__(self, test: FlagTest, name: str = "", *, negated: bool = False) -> None:
         self.test: FlagTest = test
-        self.role = role
+        self.name = name
         self.negated = negated
 
     def holds(self, standing: Standing) -> bool:
         """Whether it holds for a principal of that standing."""
-        signed, roles = standing
-        truth = {"public": True, "signed_in": signed, "role": self.role in roles}[self.test]
+        match self.test:
+            case "public":
+                truth = True
+            case "signed_in":
+                truth = standing.signed
+            case "role":
+                truth = self.name in standing.roles
+            case "permission":
+                truth = self.name in standing.permissions
         return truth is not self.negated
 
     def _negate(self) -> Flag:
-        return Flag(self.test, self.role, negated=not self.negated)
+        return Flag(self.test, self.name, negated=not self.negated)
 
     def __invert__(self) -> Any:
         return self._negate()
@@ -54,7 +86,7 @@ class Flag(sa.ColumnElement[bool]):
         return self
 
     def __repr__(self) -> str:
-        text = f"has_role({self.role!r})" if self.test == "role" else self.test
+        text = f"has_{self.test}({self.name!r})" if self.name else self.test
         return f"~{text}" if self.negated else text
 
 
@@ -100,6 +132,16 @@ def has_role(name: str) -> sa.ColumnElement[bool]:
     return Flag("role", name)
 
 
+def has_permission(name: str) -> sa.ColumnElement[bool]:
+    """True for principals whose roles give that permission.
+
+    Example:
+        >>> ~has_permission("scores.moderate")
+        ~has_permission('scores.moderate')
+    """
+    return Flag("permission", name)
+
+
 _COMPARISONS = frozenset({operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge})
 
 #: What a rule is for one standing: certain, impossible, or a condition on the row.
@@ -117,7 +159,7 @@ def fold_write(rule: sa.ColumnElement[bool], standing: Standing) -> Folded:
     Its value is null. That decides it here, so that such a caller is asked to sign in whatever rows there are; a
     read by the same rule just finds nothing.
     """
-    return _fold(rule, standing, strict=not standing[0])
+    return _fold(rule, standing, strict=not standing.signed)
 
 
 def _fold(rule: sa.ColumnElement[bool], standing: Standing, *, strict: bool) -> Folded:
@@ -174,10 +216,10 @@ def _is_me(side: Any) -> bool:
     return isinstance(side, sa.BindParameter) and str(cast(Any, side).key).startswith(ME_PREFIX)
 
 
-def roles_in(rule: sa.ColumnElement[bool]) -> frozenset[str]:
-    """Every role that a rule names."""
-    from_flags = [e.role for e in sa.sql.visitors.iterate(rule) if isinstance(e, Flag) and e.role]
-    return frozenset(from_flags)
+def names_in(rule: sa.ColumnElement[bool], test: FlagTest) -> frozenset[str]:
+    """Every role, or permission, that a rule names."""
+    flags = [e for e in sa.sql.visitors.iterate(rule) if isinstance(e, Flag) and e.test == test]
+    return frozenset(flag.name for flag in flags)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,13 +242,14 @@ class Policy:
         """The rule of one action."""
         return cast("sa.ColumnElement[bool]", getattr(self, action))
 
-    @property
-    def roles(self) -> frozenset[str]:
-        """Every role that its rules name."""
+    def names(self, test: FlagTest) -> frozenset[str]:
+        """Every role, or permission, that its rules name."""
         rules = (self.read, self.create, self.update, self.delete, self.check)
-        return frozenset[str]().union(*(roles_in(rule) for rule in rules))
+        return _NONE.union(*(names_in(rule, test) for rule in rules))
 
 
-def standing_of(principal: Principal, known_roles: frozenset[str]) -> Standing:
-    """What of the principal can decide a flag; few distinct values, so that plans can be cached by it."""
-    return (not principal.is_anonymous, principal.roles & known_roles)
+def standing_of(principal: Principal, roles: frozenset[str], permissions: frozenset[str]) -> Standing:
+    """What of the principal can decide a flag, where rules name these roles and permissions."""
+    return Standing(
+        not principal.is_anonymous, principal.roles & roles, principal.permissions & permissions, principal.scopes
+    )

@@ -54,11 +54,13 @@ class Catalog:
     resources: Mapping[str, Resource]
     by_table: Mapping[str, Resource] = field(init=False)
     roles: frozenset[str] = field(init=False)
+    permissions: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_table", {r.table.name: r for r in self.resources.values()})
-        named = (r.policy.roles for r in self.resources.values())
-        object.__setattr__(self, "roles", frozenset[str]().union(*named))
+        policies = [r.policy for r in self.resources.values()]
+        object.__setattr__(self, "roles", frozenset[str]().union(*(p.names("role") for p in policies)))
+        object.__setattr__(self, "permissions", frozenset[str]().union(*(p.names("permission") for p in policies)))
 
     def related(self, resource: Resource, name: str) -> tuple[Relationship, Resource] | None:
         """A way by its name and the resource it leads to; `None` when either is not exposed."""
