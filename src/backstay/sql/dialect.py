@@ -91,6 +91,12 @@ class Dialect(Protocol):
         """
         ...
 
+    def json_part(
+        self, item: Expression, origin: Any, order: Sequence[Expression], limit: int
+    ) -> tuple[Expression, Expression, Any]:
+        """As `json_list`, of rows of which only the first are wanted, and whether there are more; with `lateral`."""
+        ...
+
     def json_array(self, items: Sequence[Expression]) -> Expression:
         """An array of these values."""
         ...

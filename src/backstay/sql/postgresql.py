@@ -133,6 +133,15 @@ class PostgresDialect:
         found = sa.select(item).select_from(origin).order_by(*order)
         return sa.func.array_to_json(sa.func.array(found.scalar_subquery())), None
 
+    def json_part(
+        self, item: Expression, origin: Any, order: Sequence[Expression], limit: int
+    ) -> tuple[Expression, Expression, Any]:
+        """The first rows as an array, and whether there are more; the array is made once, behind a fence."""
+        found = sa.select(item).select_from(origin).order_by(*order)
+        made = sa.select(sa.func.array(found.scalar_subquery()).label("listed")).offset(fixed("0")).subquery("part")
+        more = sa.func.nullif(sa.func.cardinality(made.c.listed) > fixed(str(limit)), sa.false())
+        return sa.func.array_to_json(fixed(f"part.listed[1:{limit}]")), more, made
+
     def json_array(self, items: Sequence[Expression]) -> Expression:
         """An array of these values."""
         return sa.func.json_build_array(*items)
