@@ -87,10 +87,13 @@ class OrderKey:
 
 @dataclass(frozen=True, slots=True)
 class OffsetPage:
-    """`limit` rows from an offset, with or without the total of all."""
+    """`limit` rows from an offset, with or without the total of all.
+
+    The first page has no slot: PostgreSQL plans a statement with an unknown offset anew each time.
+    """
 
     limit: int
-    offset_slot: int
+    offset_slot: int | None = None
     total: bool = True
 
 

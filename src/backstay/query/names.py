@@ -9,7 +9,7 @@ from ..errors import FieldError, ForbiddenError, Problem, ValidationError, perha
 from ..schema.model import ORDERED, TEXTUAL, Column, Kind
 from ..schema.policy import Folded, Standing, fold
 from ..schema.resource import Catalog, Resource
-from .ir import RELEVANCE, Compare, Filter, Group, Include, Is, Op, OrderKey, Path, Search, Test
+from .ir import RELEVANCE, Compare, Filter, Group, Include, Is, OffsetPage, Op, OrderKey, Path, Search, Test
 from .plan import (
     Embed,
     Form,
@@ -119,6 +119,11 @@ class Names:
             self.refuse(label, "unknown_relation", f"{resource.name} has no relation {name[:80]!r}.", hint)
             return None
         return Step(way[0], self.source(way[1]))
+
+    def offset(self, page: OffsetPage) -> None:
+        """The slot of a page's offset, if it has one."""
+        if page.offset_slot is not None:
+            self.slots[page.offset_slot] = Slot("page", None, Form.OFFSET)
 
     def path(self, resource: Resource, path: Path, label: str) -> PlanPath | None:
         """A column at the end of to-one steps, for sorting and grouping."""

@@ -84,7 +84,7 @@ class Planner:
         order = () if query.key else names.order(resource, query.order)
         page = query.page
         if isinstance(page, OffsetPage):
-            names.slots[page.offset_slot] = Slot("page", None, Form.OFFSET)
+            names.offset(page)
         elif isinstance(page, KeysetPage):
             if not resource.table.key:
                 names.refuse("cursor", "no_key", f"{resource.name} has no key to page by.", "Use page and limit.")
@@ -146,8 +146,8 @@ class Planner:
             else:
                 hint = perhaps(name, outputs, noun="output")
                 names.refuse("sort", "unknown_field", f"{name[:80]!r} is not in this answer.", hint)
-        page = query.page or OffsetPage(self.config.page_limit, 0)
-        names.slots[page.offset_slot] = Slot("page", None, Form.OFFSET)
+        page = query.page or OffsetPage(self.config.page_limit)
+        names.offset(page)
         kept = tuple(measure for measure in measures if measure is not None)
         ordered = tuple(order) + tuple((name, False) for name, _ in group if name not in dict(order))
         return AggregatePlan(source, tuple(group), kept, condition, ordered, page, parent, names.finish())

@@ -155,8 +155,16 @@ def _page(words: dict[str, str], limit: int, raw: list[object], digest: str) -> 
         raw += cursor.values
         return KeysetPage(limit, slots, tuple(v is None for v in cursor.values), cursor.backward), 0
     number = bounded(words.get("page"), "page", 1, PAGE_MAX)
+    slot = offset_slot(raw, number, limit)
+    return OffsetPage(limit, slot, boolean(words.get("count"), "count", default=True)), number
+
+
+def offset_slot(raw: list[object], number: int, limit: int) -> int | None:
+    """The slot of a page's offset, with its value in `raw`; none for the first page."""
+    if number == 1:
+        return None
     raw.append((number - 1) * limit)
-    return OffsetPage(limit, len(raw) - 1, boolean(words.get("count"), "count", default=True)), number
+    return len(raw) - 1
 
 
 def parse_item(pairs: Pairs, config: Config) -> Shape:
@@ -178,10 +186,11 @@ def parse_aggregate(resource: str, pairs: Pairs, config: Config) -> Parsed:
         measures = (Measure(Function.COUNT),)
     limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
     number = bounded(found.words.get("page"), "page", 1, PAGE_MAX)
-    raw: list[object] = [*found.raw, (number - 1) * limit]
+    raw: list[object] = [*found.raw]
+    slot = offset_slot(raw, number, limit)
     order = sort_keys(found.words.get("sort"), "sort")
     condition = Group(False, tuple(found.filters)) if found.filters else None
-    page = OffsetPage(limit, len(raw) - 1)
+    page = OffsetPage(limit, slot)
     return Parsed(Aggregate(resource, groups, measures, condition, order, page), raw, number)
 
 

@@ -51,29 +51,27 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
     cut = scope.alias(inner.limit(integer(taken)).offset(offset).subquery())
     joined = Joined(cut)
     item = json_of(scope, plan.shape, cut, joined)
-    if taken > page.limit:
-        data, more, origin = scope.dialect.json_part(item, joined.origin, order(cut), page.limit)
-        outputs: list[Any] = [data, more]
-        names = [Output.DATA, Output.MORE]
-    else:
-        data, origin = scope.dialect.json_list(item, joined.origin, order(cut))
-        count, name = _counted(scope, plan, page, offset)
-        outputs = [scope.dialect.json_bytes(data), count]
-        names = [Output.DATA, name]
+    listed = scope.dialect.json_list(item, joined.origin, order(cut), page.limit if taken > page.limit else 0)
+    counted = (listed.more, Output.MORE) if listed.more is not None else _counted(scope, plan, page, offset)
+    outputs: list[Any] = [scope.dialect.json_bytes(listed.data), counted[0]]
+    names = [Output.DATA, counted[1]]
     if exists is not None:
         names.append(Output.PARENT)
         outputs.append(exists)
-    return labelled(outputs, names, origin), tuple(names)
+    return labelled(outputs, names, listed.origin), tuple(names)
 
 
-def _counted(scope: Scope, plan: SelectPlan, page: OffsetPage, offset: Expression) -> tuple[Expression, Output]:
+def _counted(
+    scope: Scope, plan: SelectPlan, page: OffsetPage, offset: Expression | None
+) -> tuple[Expression, Output]:
     """The number of all rows, or whether there is one behind the page."""
     rows = scope.alias(plan.source.resource.table.sql)
     where, _ = conditions(scope, plan, rows)
     if page.total:
         return sa.select(sa.func.count()).select_from(rows).where(*where).scalar_subquery(), Output.TOTAL
     beyond = sa.select(integer(1)).select_from(rows).where(*where)
-    return beyond.limit(integer(1)).offset(offset + integer(page.limit)).scalar_subquery(), Output.MORE
+    before = integer(page.limit) if offset is None else offset + integer(page.limit)
+    return beyond.limit(integer(1)).offset(before).scalar_subquery(), Output.MORE
 
 
 def labelled(outputs: list[Any], names: list[Output], origin: Any) -> Query:
@@ -128,14 +126,14 @@ def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
         scope.dialect.order(cast(Any, rows.c[places[name]]), descending=descending, nullable=True)
         for name, descending in plan.order
     ]
-    data, origin = scope.dialect.json_list(item, joined.origin, order)
+    listed = scope.dialect.json_list(item, joined.origin, order)
     total = _groups(scope, plan, table) if plan.group else integer(1)
-    selected: list[Any] = [scope.dialect.json_bytes(data), total]
+    selected: list[Any] = [scope.dialect.json_bytes(listed.data), total]
     names = [Output.DATA, Output.TOTAL]
     if exists is not None:
         selected.append(exists)
         names.append(Output.PARENT)
-    return labelled(selected, names, origin), tuple(names)
+    return labelled(selected, names, listed.origin), tuple(names)
 
 
 def _groups(scope: Scope, plan: AggregatePlan, table: Rows) -> Expression:

@@ -51,8 +51,10 @@ class Scope:
         """The parameter that stands for a slot's value."""
         return sa.bindparam(f"s{slot}", unique=False, type_=sql_type or sa.types.NullType())
 
-    def offset(self, page: OffsetPage) -> Expression:
-        """How many rows come before a page."""
+    def offset(self, page: OffsetPage) -> Expression | None:
+        """How many rows come before a page; `None` when it is the first."""
+        if page.offset_slot is None:
+            return None
         return self.dialect.typed(self.bind(page.offset_slot, sa.BigInteger()), sa.BigInteger())
 
     def column(self, rows: Rows, column: Column) -> Expression:

@@ -107,10 +107,10 @@ def _nested(scope: Scope, embed: Embed, outer: Rows) -> Expression:
     item = json_of(scope, embed.shape, page, joined)
     if not embed.step.way.many:
         return scope.dialect.json_nested(sa.select(item).select_from(joined.origin).correlate(outer))
-    listed, source = scope.dialect.json_list(item, joined.origin, order(page))
-    if source is None:
-        return listed
-    return scope.dialect.json_nested(sa.select(listed).select_from(source).correlate(outer))
+    listed = scope.dialect.json_list(item, joined.origin, order(page))
+    if listed.origin is None:
+        return listed.data
+    return scope.dialect.json_nested(sa.select(listed.data).select_from(listed.origin).correlate(outer))
 
 
 def needed(shape: PlanShape, rows: Rows) -> list[Any]:
