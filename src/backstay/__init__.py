@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
     from .existing import reflect
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
-    from .schema.policy import has_permission, has_role, me, nobody, public, signed_in
+    from .schema.mixins import SoftDelete, TenantScoped
+    from .schema.policy import FieldRule, has_permission, has_role, me, nobody, public, signed_in
 
 _HOMES = {
     "Backstay": "app",
     "Config": "config",
     "Context": "context",
+    "FieldRule": "schema.policy",
     "ForbiddenError": "errors",
     "Model": "schema.base",
     "ModelBase": "schema.base",
@@ -27,6 +29,8 @@ _HOMES = {
     "Principal": "context",
     "PrincipalKind": "context",
     "Problem": "errors",
+    "SoftDelete": "schema.mixins",
+    "TenantScoped": "schema.mixins",
     "UtcDateTime": "schema.base",
     "UuidKey": "schema.base",
     "ValidationError": "errors",
@@ -43,6 +47,7 @@ __all__ = [
     "Backstay",
     "Config",
     "Context",
+    "FieldRule",
     "ForbiddenError",
     "Model",
     "ModelBase",
@@ -51,6 +56,8 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Problem",
+    "SoftDelete",
+    "TenantScoped",
     "UtcDateTime",
     "UuidKey",
     "ValidationError",

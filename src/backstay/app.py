@@ -28,8 +28,8 @@ from .rest.openapi import document
 from .rest.routes import Methods, Route, Routes, route_table
 from .schema.declare import schema_of
 from .schema.model import Schema, Table
-from .schema.policy import Policy, nobody, public
-from .schema.resource import Catalog, Resource, natural_key
+from .schema.policy import FieldRule, Policy, nobody, public
+from .schema.resource import Catalog, Resource, check_fields, natural_key
 from .sql.dialect import Dialect
 
 Endpoint = Callable[..., Any]
@@ -111,6 +111,8 @@ class Backstay:
         delete: Any = None,
         check: Any = None,
         stamp: dict[Any, Any] | None = None,
+        restore: Any = None,
+        fields: dict[Any, FieldRule] | None = None,
         hidden: Sequence[Any] = (),
         cache: int = 0,
     ) -> None:
@@ -123,6 +125,8 @@ class Backstay:
             read, create, update, delete: rules; `write` stands for the last three.
             check: what must hold of a row after it was written.
             stamp: columns that the server sets from the principal: `{Score.player_id: me.id}`.
+            restore: who sees and restores rows that were deleted softly; see `SoftDelete`.
+            fields: rules of single fields: `{User.email: FieldRule(read=User.id == me.id)}`.
             hidden: columns that no front end shows, accepts, filters or sorts by.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
         """
@@ -133,7 +137,9 @@ class Backstay:
             update=_or(update, _or(write, nobody)),
             delete=_or(delete, _or(write, nobody)),
             check=_or(check, public),
+            restore=_or(restore, nobody),
             stamp={_attribute(column): value for column, value in (stamp or {}).items()},
+            fields={_attribute(column): rule for column, rule in (fields or {}).items()},
         )
         hides = frozenset(_attribute(column) for column in hidden)
         exposure = Exposure(model, name, tuple(_attribute(n) for n in names), policy, hides, cache)
@@ -172,6 +178,7 @@ class Backstay:
             _keep_hidden(table, exposure.hidden)
             key = natural_key(table, exposure.key or table.key)
             resources[name] = Resource(name, table, key, exposure.policy, exposure.hidden, exposure.cache_s)
+            check_fields(resources[name])
         if not resources:
             raise OperatorError(f"{self.name} exposes nothing: call app.resource(Model, read=...).")
         return Catalog(schema, resources)

@@ -67,7 +67,7 @@ class Lists:
     """
 
     #: Parameters whose value is structure; a field that is called so is filtered by `name[eq]`.
-    _structure = frozenset({"sort", "limit", "count", "include", "fields"})
+    _structure = frozenset({"sort", "limit", "count", "include", "fields", "with_deleted"})
     #: These hold structure and values: such requests have no recipe.
     _mixed = frozenset({"or", "and", "cursor"})
 
@@ -260,7 +260,7 @@ class Lists:
 class Aggregates(Lists):
     """Answers `GET /{resource}/aggregate`; the parameters differ, the rest is a list."""
 
-    _structure = frozenset({"sort", "limit", "group", "select"})
+    _structure = frozenset({"sort", "limit", "group", "select", "with_deleted"})
     _mixed = frozenset({"or", "and"})
 
     def _parsed(self, pairs: list[tuple[str, str]], key: list[str]) -> Parsed:

@@ -43,7 +43,7 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
     assert isinstance(page, OffsetPage), "keyset pages are built elsewhere"
     rows = scope.alias(table)
     where, exists = conditions(scope, plan, rows)
-    inner = sa.select(*needed(plan.shape, rows)).where(*where)
+    inner = sa.select(*needed(scope, plan.shape, rows)).where(*where)
     inner, order = ordered(scope, inner, plan.order, rows, rows)
     offset = scope.offset(page)
     # Without a total, one row more tells whether there is another page, where that costs less than a look.
