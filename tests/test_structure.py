@@ -29,7 +29,7 @@ LEVELS: dict[int, str] = {
     8: "engine",
     9: "auth",
     10: "http",
-    11: "rest graphql live console",
+    11: "rest graphql live console accounts",
     12: "check",
     13: "app existing cli testing mcp __main__",
     14: "__init__",

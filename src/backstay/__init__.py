@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auth.ready_user import User
+    from .auth.user import UserBase
     from .app import Backstay
     from .config import Config
     from .context import Context, Principal, PrincipalKind
@@ -27,6 +29,8 @@ _HOMES = {
     "Principal": "context",
     "PrincipalKind": "context",
     "Problem": "errors",
+    "User": "auth.ready_user",
+    "UserBase": "auth.user",
     "UtcDateTime": "schema.base",
     "UuidKey": "schema.base",
     "ValidationError": "errors",
@@ -51,6 +55,8 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Problem",
+    "User",
+    "UserBase",
     "UtcDateTime",
     "UuidKey",
     "ValidationError",

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from . import accounts
+from .auth.accounts import AccountOptions, Accounts, Declared
+from .auth.authenticate import Authenticator
 from .auth.tokens import Tokens
 from .config import Config
 from .console.docs import Docs
 from .console.health import Health
 from .console.metrics import Metrics
-from .context import Context
+from .context import Context, Principal
 from .db.database import Database
 from .db.opened import open_database
 from .db.sessions import Sessions
 from .engine import Engine
 from .errors import OperatorError, perhaps
-from .http.custom import CustomEndpoints
+from .http.custom import CustomEndpoints, Endpoints
 from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
@@ -31,8 +35,6 @@ from .schema.model import Schema, Table
 from .schema.policy import Policy, nobody, public
 from .schema.resource import Catalog, Resource, natural_key
 from .sql.dialect import Dialect
-
-Endpoint = Callable[..., Any]
 
 
 @dataclass(slots=True)
@@ -59,9 +61,10 @@ class Runtime:
     health: Health
     observations: Observations
     dialect: Dialect
+    accounts: Accounts | None
 
 
-class Backstay:
+class Backstay(Endpoints):
     """A backend derived from models and rules.
 
     Args:
@@ -85,6 +88,7 @@ class Backstay:
         version: str = "1.0.0",
         envelope: Literal["data", "success"] = "data",
     ) -> None:
+        super().__init__(name)
         self.name = name
         self.description = description
         self.version = version
@@ -95,7 +99,7 @@ class Backstay:
         self._schema = schema
         self._envelope = envelope
         self._exposures: list[Exposure] = []
-        self._custom: CustomEndpoints | None = None
+        self._accounts: Declared | None = None
         self._runtime: Runtime | None = None
 
     def resource(
@@ -139,10 +143,27 @@ class Backstay:
         exposure = Exposure(model, name, tuple(_attribute(n) for n in names), policy, hides, cache)
         self._exposures.append(exposure)
 
+    def accounts(self, user: type[Any], options: AccountOptions | None = None) -> None:
+        """Turn accounts on: people register, sign in and out, and rules know them.
+
+        Args:
+            user: the model of people: `backstay.User`, or a class of your own with `UserBase`.
+            options: how they sign in.
+
+        Raises:
+            OperatorError: a model that is none of accounts.
+
+        Example:
+            >>> app.accounts(User)
+        """
+        self._accounts = Declared(user, options or AccountOptions())
+        accounts.add_endpoints(self.custom_endpoints(), self.config.base_path)
+
     @property
     def models(self) -> list[type[Any]]:
-        """The exposed mapped classes."""
-        return [e.model for e in self._exposures if isinstance(e.model, type)]
+        """The exposed mapped classes, and that of the users."""
+        users = [] if self._accounts is None else [self._accounts.user]
+        return [e.model for e in self._exposures if isinstance(e.model, type)] + users
 
     @property
     def schema(self) -> Schema:
@@ -176,32 +197,6 @@ class Backstay:
             raise OperatorError(f"{self.name} exposes nothing: call app.resource(Model, read=...).")
         return Catalog(schema, resources)
 
-    def route(self, method: str, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom endpoint: an ordinary FastAPI route. `options` are FastAPI's."""
-        if self._custom is None:
-            self._custom = CustomEndpoints(self.name)
-        return self._custom.add(method, path, **options)
-
-    def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `GET` endpoint."""
-        return self.route("GET", path, **options)
-
-    def post(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `POST` endpoint."""
-        return self.route("POST", path, **options)
-
-    def put(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `PUT` endpoint."""
-        return self.route("PUT", path, **options)
-
-    def patch(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `PATCH` endpoint."""
-        return self.route("PATCH", path, **options)
-
-    def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `DELETE` endpoint."""
-        return self.route("DELETE", path, **options)
-
     def session(self, context: Context | None = None) -> AsyncSession:
         """A read-only ORM session for a custom endpoint, which decides itself what it shows.
 
@@ -213,6 +208,18 @@ class Backstay:
             ...     game = await session.get(Game, 7)
         """
         return self.start().sessions.open(context)
+
+    def transaction(self, context: Context | None = None) -> AbstractAsyncContextManager[AsyncSession]:
+        """An ORM session that may write: one transaction, committed at the end of its block.
+
+        Args:
+            context: the endpoint's; the session's statements are counted in it, and its deadline holds.
+
+        Example:
+            >>> async with app.transaction(ctx) as session:
+            ...     session.add(Game(slug="tetris", name="Tetris"))
+        """
+        return self.start().sessions.begin(context)
 
     def seeder(self, function: Callable[..., None]) -> Callable[..., None]:
         """Register a function that `backstay db seed` calls with an ORM session and a progress helper."""
@@ -249,13 +256,15 @@ class Backstay:
             OperatorError: anything the operator has to mend first.
         """
         if self._runtime is None:
-            self._runtime = start(self, self._custom, success_flag=self._envelope == "success")
+            self._runtime = start(self, self._custom, self._accounts, success_flag=self._envelope == "success")
         return self._runtime
 
     async def stop(self) -> None:
         """Finish what runs and close the database."""
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
+            if runtime.accounts is not None:
+                runtime.accounts.close()
             await runtime.sessions.close()
             await runtime.database.close()
             runtime.frame.log.flush()
@@ -269,7 +278,7 @@ class Backstay:
             await runtime.frame(scope, receive, send)
 
 
-def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) -> Runtime:
+def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | None, *, success_flag: bool) -> Runtime:
     """Wire one process's parts."""
     config = app.config
     catalog = app.catalog()
@@ -293,19 +302,30 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
             raise routes.missing(request)
         return None
 
-    tokens = Tokens(config.secret)
+    sessions = Sessions(config)
+    people = Accounts(declared, app.name, config, sessions, log) if declared is not None else None
+    if people is not None and custom is not None:
+        custom.app.state.accounts = people
     frame = Frame(
         config,
         routes.find,
         other,
-        tokens.principal,
+        _authenticate(Tokens(config.secret), people),
         observations=observations,
         log=log,
         fallback=custom,
         success_flag=success_flag,
     )
     log.later = frame.schedule_flush
-    return Runtime(engine, database, Sessions(config), frame, routes, health, observations, dialect)
+    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, people)
+
+
+def _authenticate(tokens: Tokens, people: Accounts | None) -> Callable[[Request], Principal | Awaitable[Principal]]:
+    """Who sends a request: by the operator's tokens alone, or by accounts too."""
+    if people is None:
+        return lambda request: tokens.principal(request.headers[b"authorization"])
+    authenticator = Authenticator(people, tokens)
+    return lambda request: authenticator.principal(request.headers, request.context)
 
 
 def _fixed_routes(

@@ -37,6 +37,7 @@ CODES: Mapping[str, ErrorCode] = _table(
     ("MALFORMED_REQUEST", 400, "Malformed request", "Send valid UTF-8 and percent-encoding in the URL."),
     ("UNAUTHENTICATED", 401, "Authentication required", "Send `Authorization: Bearer <token>`."),
     ("INVALID_TOKEN", 401, "Invalid token", "Sign in again and send the new token."),
+    ("WRONG_CREDENTIALS", 401, "Wrong credentials", "Check the login and the password, or reset the password."),
     ("NOT_FOUND", 404, "Not found", "Check the path and the key."),
     ("METHOD_NOT_ALLOWED", 405, "Method not allowed", "Use one of the methods in the Allow header."),
     ("NOT_ACCEPTABLE", 406, "Not acceptable", "Accept application/json."),

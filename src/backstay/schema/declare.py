@@ -15,6 +15,8 @@ from .kinds import facts_of, kind_of
 from .model import Column, Relationship, Schema, Table
 from .search import declare_search, search_of
 
+#: Marks in a column's `info`: no front end ever shows or takes it; no body may set it.
+SECRET, SERVER_SET = "secret", "server_set"
 _SERVER_SET = frozenset({"created_at", "updated_at", "version"})
 
 
@@ -100,6 +102,7 @@ def _columns(mapper: Mapper[Any], table: sa.Table) -> Iterator[Column]:
             unique=bool(column.unique) or column in unique or (column.primary_key and len(table.primary_key) == 1),
             has_default=_has_default(column, table),
             server_set=_server_set(prop.key, column, mapper),
+            secret=bool(column.info.get(SECRET)),
             metadata=pydantic_metadata(metadata_of(annotations.get(prop.key))),
             description=column.doc or "",
             **facts,
@@ -117,7 +120,7 @@ def _has_default(column: sa.Column[Any], table: sa.Table) -> bool:
 
 
 def _server_set(name: str, column: sa.Column[Any], mapper: Mapper[Any]) -> bool:
-    if column.computed is not None or column is mapper.version_id_col:
+    if column.computed is not None or column is mapper.version_id_col or column.info.get(SERVER_SET):
         return True
     if column.primary_key and not column.foreign_keys:
         return column is column.table.autoincrement_column or column.default is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -54,6 +54,8 @@ class Column:
         loose: the values may not be of the kind (an existing SQLite file promises nothing).
         layout: how an existing file writes this datetime, learned from a sample; see `reflect`.
         server_set: the server sets it; a caller never may.
+        secret: nobody is ever shown it, whatever a program says.
+        normal: puts text into the form that it is stored and compared in.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Column:
     unique: bool = False
     has_default: bool = False
     server_set: bool = False
+    secret: bool = False
+    normal: Callable[[str], str] | None = None
     metadata: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()
     low: int = -(2**63)
