@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .app import Backstay
     from .auth.ready_user import User
     from .auth.user import UserBase
-    from .app import Backstay
     from .config import Config
     from .context import Context, Principal, PrincipalKind
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError

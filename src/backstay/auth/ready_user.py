@@ -1,4 +1,4 @@
-"""`User`, the model of people for programs that need no more than an account. It is declared when it is first used."""
+"""`User`, the model of people for programs that need no more than an account; declared when it is first used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access tokens (JWT, RFC 7519): those that the operator signs with BACKSTAY_SECRET, and those of accounts (RFC 9068).
+"""Access tokens (JWT, RFC 7519): those that the operator signs with BACKSTAY_SECRET, and accounts' (RFC 9068).
 
 The operator's name a principal and its roles, and are all that a program without accounts has. Those of accounts name
 a user and a session, which `authenticate` looks up.

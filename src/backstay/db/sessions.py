@@ -1,4 +1,4 @@
-"""ORM sessions for code that is not a front end: to read, or to write in one transaction; counted like every statement.
+"""ORM sessions for code that is no front end: to read, or to write in one transaction; their statements count.
 
 They do what the program asks for: a resource's rules are not applied to them. They have connections of their own.
 """
