@@ -43,7 +43,7 @@ class Config:
     inline_budget_ms: float = 5.0
     reader_threads: int = 4
     write_queue_max: int = 1_024
-    pool_size: int = 10
+    pool_size: int = 16
     pool_mode: str = "session"
     replicas: str = ""
     public_url: str = ""

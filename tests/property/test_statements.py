@@ -20,6 +20,7 @@ from backstay.db import sqlite_engine
 from backstay.db.postgres_wire import Wire
 from backstay.engine import STATEMENTS_MAX
 from backstay.rest import lists, params
+from backstay.schema.policy import Standing
 from support.asgi import SECRET, Answer, Client, bearer, quiet
 from support.databases import DATABASES, Filled
 from support.render import quoted
@@ -235,7 +236,7 @@ def test_equal_structure_is_the_identical_statement(traced: Traced, data: st.Dat
     found = []
     for page in (numbers, [("page", "1")]):
         pairs = [(name, data.draw(CONDITIONS[name])) for name in filters] + kept + page
-        found.append(engine.prepare(parse("books", pairs, traced.client.app.config).query, (False, frozenset())))
+        found.append(engine.prepare(parse("books", pairs, traced.client.app.config).query, Standing()))
     assert found[0] is found[1]
 
 
