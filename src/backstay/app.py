@@ -282,7 +282,8 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
     """Wire one process's parts."""
     config = app.config
     catalog = app.catalog()
-    read_only = not any(r.writable and _may_write(r.policy) for r in catalog.resources.values())
+    writes = any(r.writable and _may_write(r.policy) for r in catalog.resources.values())
+    read_only = declared is None and not writes
     dialect, database = open_database(config, read_only=read_only)
     observations = Observations()
     engine = Engine(catalog, dialect, database, config, observations)
@@ -302,7 +303,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
             raise routes.missing(request)
         return None
 
-    sessions = Sessions(config)
+    sessions = Sessions(config, database.turn)
     people = Accounts(declared, app.name, config, sessions, log) if declared is not None else None
     if people is not None and custom is not None:
         custom.app.state.accounts = people

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,10 +18,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from ..config import Config
-from ..context import TIMEOUT_S, Context
+from ..context import Context
 from ..errors import Problem
 from .engines import create_session_engine
 
+Turn = Callable[[Context], AbstractAsyncContextManager[None]]
 _CONTEXT = "backstay_context"
 #: SQLite's result codes for a file that somebody else writes.
 _SQLITE_BUSY = frozenset({5, 6})
@@ -31,10 +32,15 @@ _POSTGRES_CANCELED = "57014"
 
 
 class Sessions:
-    """Opens sessions on one database; the first of each kind opens its connections."""
+    """Opens sessions on one database; the first of each kind opens its connections.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        turn: see `Database.turn`.
+    """
+
+    def __init__(self, config: Config, turn: Turn = lambda context: nullcontext()) -> None:
         self._config = config
+        self._turn = turn
         self._reading: AsyncEngine | None = None
         self._writing: AsyncEngine | None = None
 
@@ -62,10 +68,10 @@ class Sessions:
         """
         if self._writing is None:
             self._writing = self._engine(write=True)
-        left_s = TIMEOUT_S if context is None else context.deadline - time.monotonic()
-        bound = asyncio.timeout(left_s)
+        context = context or Context("")
+        bound = asyncio.timeout(context.deadline - time.monotonic())
         try:
-            async with bound, _session(self._writing, context) as session, session.begin():
+            async with bound, self._turn(context), _session(self._writing, context) as session, session.begin():
                 yield session
         except PoolTimeoutError:
             raise _unavailable("Too many transactions are waiting.") from None

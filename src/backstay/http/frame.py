@@ -173,6 +173,8 @@ class Frame:
                 spent = (time.monotonic() - started) * 1000
                 timing = f'app;dur={spent:.3f}, statements;desc="{context.statements}"'
                 extra = [(b"x-request-id", context.request_id.encode()), (b"server-timing", timing.encode())]
+                if context.wrote:
+                    extra += position_headers(context.wrote)
                 message["headers"] = [*message.get("headers", []), *extra, NO_SNIFF]
             await send(message)
 
