@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -18,14 +18,15 @@ from .config import Config
 from .console.docs import Docs
 from .console.health import Health
 from .console.metrics import Metrics
-from .context import Context, Principal
+from .context import Context
 from .db.database import Database
+from .db.lookups import Lookups
 from .db.opened import open_database
 from .db.sessions import Sessions
 from .engine import Engine
 from .errors import OperatorError, perhaps
 from .http.custom import CustomEndpoints, Endpoints
-from .http.frame import Frame, Handler
+from .http.frame import Authenticate, Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
 from .rest.openapi import document
@@ -304,14 +305,15 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
         return None
 
     sessions = Sessions(config, database.turn)
-    people = Accounts(declared, app.name, config, sessions, log) if declared is not None else None
+    lookups = Lookups(database, dialect)
+    people = Accounts(declared, app.name, config, sessions, lookups, log) if declared is not None else None
     if people is not None and custom is not None:
         custom.app.state.accounts = people
     frame = Frame(
         config,
         routes.find,
         other,
-        _authenticate(Tokens(config.secret), people),
+        _authenticate(Tokens(config.secret), people, lookups),
         observations=observations,
         log=log,
         fallback=custom,
@@ -321,12 +323,12 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
     return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, people)
 
 
-def _authenticate(tokens: Tokens, people: Accounts | None) -> Callable[[Request], Principal | Awaitable[Principal]]:
+def _authenticate(tokens: Tokens, people: Accounts | None, lookups: Lookups) -> Authenticate:
     """Who sends a request: by the operator's tokens alone, or by accounts too."""
     if people is None:
         return lambda request: tokens.principal(request.headers[b"authorization"])
-    authenticator = Authenticator(people, tokens)
-    return lambda request: authenticator.principal(request.headers, request.context)
+    authenticator = Authenticator(people, tokens, lookups)
+    return lambda request: authenticator.bearer(request.headers[b"authorization"], request.context)
 
 
 def _fixed_routes(

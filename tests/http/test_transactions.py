@@ -128,9 +128,7 @@ def test_transactions_and_writes_wait_for_each_other(client: Client) -> None:
 
     async def burst() -> None:
         ups = [client.send("POST", "/up", "name=a") for _ in range(40)]
-        creates = [
-            client.send("POST", "/counters", body={"name": f"n{i}"}, credential=bearer(1)) for i in range(200)
-        ]
+        creates = [client.send("POST", "/counters", body={"name": f"n{i}"}, credential=bearer(1)) for i in range(200)]
         answers = await asyncio.gather(*[x for pair in zip(ups, creates, strict=False) for x in pair], *creates[40:])
         assert {answer.status for answer in answers} <= {200, 201}
 

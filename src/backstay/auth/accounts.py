@@ -9,11 +9,14 @@ import sqlalchemy as sa
 
 from ..config import Config
 from ..context import Context
+from ..db.lookups import Lookups
 from ..db.sessions import Sessions
 from ..errors import OperatorError
 from ..observe import Log
-from .keys import KeyRing
+from ..schema.kinds import plain
+from .key_ring import KeyRing
 from .passwords import Hashing, Passwords
+from .revocations import Revocations
 from .tables import AuthTables, auth_tables
 from .tokens import AccessTokens
 from .user import UserBase
@@ -54,8 +57,8 @@ class Declared:
     """What `app.accounts` was told; the tables are in the users' MetaData from then on."""
 
     def __init__(self, user: type[Any], options: AccountOptions) -> None:
-        table = sa.inspect(user).local_table
-        if not issubclass(user, UserBase) or not isinstance(table, sa.Table):
+        table: Any = getattr(user, "__table__", None)
+        if not issubclass(user, UserBase) or table is None:
             raise OperatorError(f"{user.__name__} is no model of accounts: class {user.__name__}(UserBase, Model).")
         self.user = user
         self.options = options
@@ -65,7 +68,9 @@ class Declared:
 class Accounts:
     """The accounts of one serving process."""
 
-    def __init__(self, declared: Declared, name: str, config: Config, sessions: Sessions, log: Log) -> None:
+    def __init__(
+        self, declared: Declared, name: str, config: Config, sessions: Sessions, lookups: Lookups, log: Log
+    ) -> None:
         self.user: Any = declared.user
         self.tables = declared.tables
         self.options = declared.options
@@ -74,7 +79,10 @@ class Accounts:
         self.log = log
         self.vault = Vault(config.secret)
         self.passwords = Passwords(declared.options.hashing)
-        self.keys = KeyRing(declared.tables, self.vault, config)
+        self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
+        sessions.on_commit(self.revocations.expire)
+        self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
+        self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
         self.tokens = AccessTokens(config.public_url or name, name, config.access_token_s)
 
     def close(self) -> None:

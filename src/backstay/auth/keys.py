@@ -5,17 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, cast
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ..config import Config
 from ..errors import OperatorError
-from ..schema.base import utc_now
-from .revocations import revoke
 from .tables import AuthTables
 from .vault import Vault
 
@@ -82,54 +78,3 @@ def key_of(row: Mapping[str, Any], vault: Vault) -> SigningKey:
         raise OperatorError(f"The signing keys {error}: {hint}.") from None
     key = kinds[row["algorithm"]].import_key({k: v for k, v in whole.items() if k not in ("kid", "alg", "use")})
     return SigningKey(row["kid"], row["algorithm"], key, row["public"] or {})
-
-
-def still_good(tables: AuthTables, access_token_s: int) -> Any:
-    """The keys whose tokens may not all have expired: the current one, and those retired lately."""
-    keys = tables.signing_keys
-    overlap = utc_now() - timedelta(seconds=access_token_s + 60)
-    return sa.select(keys).where(sa.or_(keys.c.retired_at.is_(None), keys.c.retired_at > overlap))
-
-
-class KeyRing:
-    """The keys that this process knows; read again when somebody rotates them."""
-
-    def __init__(self, tables: AuthTables, vault: Vault, config: Config) -> None:
-        self._tables = tables
-        self._vault = vault
-        self._algorithm = config.token_algorithm
-        self._access_token_s = config.access_token_s
-        self._keys: dict[str, SigningKey] = {}
-        self._current: SigningKey | None = None
-        self.loaded = False
-
-    def get(self, header: Mapping[str, Any]) -> SigningKey | None:
-        """The key that a token's header names."""
-        return self._keys.get(header.get("kid", ""))
-
-    def forget(self) -> None:
-        """Read them again when one is wanted."""
-        self.loaded = False
-
-    def public(self) -> list[Mapping[str, Any]]:
-        """The public halves, for other services (RFC 7517)."""
-        return [key.public for key in self._keys.values() if key.public]
-
-    async def load(self, session: AsyncSession) -> None:
-        """Read the keys."""
-        rows = (await session.execute(still_good(self._tables, self._access_token_s))).mappings().all()
-        self._keys = {row["kid"]: key_of(row, self._vault) for row in rows}
-        newest = sorted((row["created_at"], row["kid"]) for row in rows if row["retired_at"] is None)
-        self._current = self._keys[newest[-1][1]] if newest else None
-        self.loaded = True
-
-    async def current(self, session: AsyncSession) -> SigningKey:
-        """The key that signs; the first caller makes it. `session` can write."""
-        if not self.loaded or self._current is None:
-            await self.load(session)
-        if self._current is None:
-            await add_key(session, self._tables, self._vault, self._algorithm)
-            await revoke(session, self._tables, "keys", "")
-            await self.load(session)
-        assert self._current is not None, "a key was just made"
-        return self._current

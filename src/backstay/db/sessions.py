@@ -43,6 +43,11 @@ class Sessions:
         self._turn = turn
         self._reading: AsyncEngine | None = None
         self._writing: AsyncEngine | None = None
+        self._committed: list[Callable[[], object]] = []
+
+    def on_commit(self, listener: Callable[[], object]) -> None:
+        """Call this after each transaction of this process that was committed."""
+        self._committed.append(listener)
 
     def open(self, context: Context | None = None) -> AsyncSession:
         """A session to read in, for `async with`; `context` is the request that its statements count for."""
@@ -84,6 +89,8 @@ class Sessions:
             if problem is None:
                 raise
             raise problem from error
+        for listener in self._committed:
+            listener()
 
     async def close(self) -> None:
         """Let go of the connections."""
