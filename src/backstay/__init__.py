@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .app import Backstay
+    from .auth.accounts import AccountOptions
+    from .auth.passwords import Hashing
     from .auth.ready_user import User
     from .auth.user import UserBase
     from .config import Config
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
     from .existing import reflect
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
     from .schema.policy import has_permission, has_role, me, nobody, public, signed_in
+    from .services.mail import Mail
 
 _HOMES = {
+    "AccountOptions": "auth.accounts",
     "Backstay": "app",
     "Config": "config",
     "Context": "context",
     "ForbiddenError": "errors",
+    "Hashing": "auth.passwords",
+    "Mail": "services.mail",
     "Model": "schema.base",
     "ModelBase": "schema.base",
     "NotFoundError": "errors",
@@ -44,10 +50,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccountOptions",
     "Backstay",
     "Config",
     "Context",
     "ForbiddenError",
+    "Hashing",
+    "Mail",
     "Model",
     "ModelBase",
     "NotFoundError",

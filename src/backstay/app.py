@@ -11,8 +11,9 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from . import accounts
+from .accounts import jwks
+from .accounts.wiring import Parts, Wired, wire
 from .auth.accounts import AccountOptions, Accounts, Declared
-from .auth.authenticate import Authenticator
 from .auth.tokens import Tokens
 from .config import Config
 from .console.docs import Docs
@@ -26,7 +27,7 @@ from .db.sessions import Sessions
 from .engine import Engine
 from .errors import OperatorError, perhaps
 from .http.custom import CustomEndpoints, Endpoints
-from .http.frame import Authenticate, Frame, Handler
+from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
 from .rest.openapi import document
@@ -35,6 +36,7 @@ from .schema.declare import schema_of
 from .schema.model import Schema, Table
 from .schema.policy import Policy, nobody, public
 from .schema.resource import Catalog, Resource, natural_key
+from .services.mail import Mailer
 from .sql.dialect import Dialect
 
 
@@ -47,6 +49,7 @@ class Exposure:
     key: tuple[str, ...]
     policy: Policy
     hidden: frozenset[str]
+    shown: frozenset[str]
     cache_s: int
 
 
@@ -94,6 +97,7 @@ class Backstay(Endpoints):
         self.description = description
         self.version = version
         self.seeders: list[Callable[..., None]] = []
+        self.mail_sender: Mailer | None = None
         self.config = config or Config.from_environment()
         #: Whether it serves a database that is not made from models, and so not migrated by them.
         self.existing = schema is not None
@@ -117,6 +121,7 @@ class Backstay(Endpoints):
         check: Any = None,
         stamp: dict[Any, Any] | None = None,
         hidden: Sequence[Any] = (),
+        shown: Sequence[Any] = (),
         cache: int = 0,
     ) -> None:
         """Expose a model. What has no rule is denied.
@@ -129,6 +134,7 @@ class Backstay(Endpoints):
             check: what must hold of a row after it was written.
             stamp: columns that the server sets from the principal: `{Score.player_id: me.id}`.
             hidden: columns that no front end shows, accepts, filters or sorts by.
+            shown: columns that are shown though their model says that they are a person's own, such as `User.email`.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
         """
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
@@ -140,8 +146,8 @@ class Backstay(Endpoints):
             check=_or(check, public),
             stamp={_attribute(column): value for column, value in (stamp or {}).items()},
         )
-        hides = frozenset(_attribute(column) for column in hidden)
-        exposure = Exposure(model, name, tuple(_attribute(n) for n in names), policy, hides, cache)
+        hides, shows = (frozenset(_attribute(column) for column in columns) for columns in (hidden, shown))
+        exposure = Exposure(model, name, tuple(_attribute(n) for n in names), policy, hides, shows, cache)
         self._exposures.append(exposure)
 
     def accounts(self, user: type[Any], options: AccountOptions | None = None) -> None:
@@ -187,13 +193,15 @@ class Backstay(Endpoints):
                 hint = perhaps(str(exposure.model), schema.tables, noun="table")
                 raise OperatorError(f"There is no table {exposure.model!r}. {hint}")
             name = exposure.name or table.name
-            missing = [n for n in (*exposure.policy.stamp, *exposure.hidden) if n not in table.columns]
+            named = (*exposure.policy.stamp, *exposure.hidden, *exposure.shown)
+            missing = [n for n in named if n not in table.columns]
             if missing:
                 hint = perhaps(missing[0], table.columns, noun="column")
                 raise OperatorError(f"{table.name} has no column {missing[0]!r}. {hint}")
-            _keep_hidden(table, exposure.hidden)
+            hidden = exposure.hidden | ({n for n, c in table.columns.items() if c.private} - exposure.shown)
             key = natural_key(table, exposure.key or table.key)
-            resources[name] = Resource(name, table, key, exposure.policy, exposure.hidden, exposure.cache_s)
+            resources[name] = Resource(name, table, key, exposure.policy, hidden, exposure.cache_s)
+            _keep_hidden(table, resources[name].hidden)
         if not resources:
             raise OperatorError(f"{self.name} exposes nothing: call app.resource(Model, read=...).")
         return Catalog(schema, resources)
@@ -221,6 +229,17 @@ class Backstay(Endpoints):
             ...     session.add(Game(slug="tetris", name="Tetris"))
         """
         return self.start().sessions.begin(context)
+
+    def mailer(self, function: Mailer) -> Mailer:
+        """Register the function that sends mail.
+
+        Example:
+            >>> @app.mailer
+            ... async def send(mail: Mail) -> None:
+            ...     await smtp.send_message(mail.to, mail.subject, mail.text)
+        """
+        self.mail_sender = function
+        return function
 
     def seeder(self, function: Callable[..., None]) -> Callable[..., None]:
         """Register a function that `backstay db seed` calls with an ORM session and a progress helper."""
@@ -265,7 +284,7 @@ class Backstay(Endpoints):
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
             if runtime.accounts is not None:
-                runtime.accounts.close()
+                await runtime.accounts.close()
             await runtime.sessions.close()
             await runtime.database.close()
             runtime.frame.log.flush()
@@ -305,30 +324,27 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
         return None
 
     sessions = Sessions(config, database.turn)
-    lookups = Lookups(database, dialect)
-    people = Accounts(declared, app.name, config, sessions, lookups, log) if declared is not None else None
-    if people is not None and custom is not None:
-        custom.app.state.accounts = people
+    wired: Wired | None = None
+    if declared is not None and custom is not None:
+        parts = Parts(config, engine, sessions, Lookups(database, dialect), log, app.mail_sender)
+        wired = wire(declared, app.name, parts, custom)
+        fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
+    tokens = Tokens(config.secret)
     frame = Frame(
         config,
         routes.find,
         other,
-        _authenticate(Tokens(config.secret), people, lookups),
+        wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
         observations=observations,
         log=log,
         fallback=custom,
         success_flag=success_flag,
+        cookies=wired is not None,
     )
     log.later = frame.schedule_flush
-    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, people)
-
-
-def _authenticate(tokens: Tokens, people: Accounts | None, lookups: Lookups) -> Authenticate:
-    """Who sends a request: by the operator's tokens alone, or by accounts too."""
-    if people is None:
-        return lambda request: tokens.principal(request.headers[b"authorization"])
-    authenticator = Authenticator(people, tokens, lookups)
-    return lambda request: authenticator.bearer(request.headers[b"authorization"], request.context)
+    return Runtime(
+        engine, database, sessions, frame, routes, health, observations, dialect, wired.accounts if wired else None
+    )
 
 
 def _fixed_routes(

@@ -21,11 +21,12 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response."""
+    """One response; `cookies` are its Set-Cookie headers."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
     @property
     def json(self) -> Any:
@@ -97,8 +98,9 @@ class Client:
         body: Any = None,
         credential: str = "",
         headers: Headers | None = None,
+        more: Headers = (),
     ) -> Answer:
-        """One request, for tests that send many at once; `headers`, where given, are all that is sent."""
+        """One request, for tests that send many at once; `headers`, where given, are all that is sent, and `more`."""
         raw = query if isinstance(query, (str, bytes)) else urlencode(list(query))
         path = path.encode() if isinstance(path, str) else path
         full = self.app.config.base_path.encode() + path if path.startswith(b"/") else path
@@ -107,6 +109,7 @@ class Client:
             sent.append((b"content-type", b"application/json"))
         if credential:
             sent.append((b"authorization", credential.encode()))
+        sent += list(more)
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         scope = {
             "type": "http",
@@ -115,6 +118,7 @@ class Client:
             "raw_path": full,
             "query_string": raw.encode() if isinstance(raw, str) else raw,
             "headers": sent,
+            "client": ("192.0.2.1", 50_000),
         }
         seen: dict[str, Any] = {"body": b""}
 
@@ -129,7 +133,8 @@ class Client:
 
         await self.app(scope, receive, send)
         named = {bytes(n).decode(): bytes(v).decode("latin-1") for n, v in seen["headers"]}
-        return Answer(seen["status"], named, seen["body"])
+        cookies = [bytes(v).decode("latin-1") for n, v in seen["headers"] if bytes(n) == b"set-cookie"]
+        return Answer(seen["status"], named, seen["body"], tuple(cookies))
 
 
 def quiet(where: Path | str, **settings: Any) -> Config:

@@ -40,23 +40,18 @@ class Authenticator:
         self._session = lookups.prepare("session", _session_query(accounts))
         self.finders: dict[bytes, Finder] = {}
 
-    def bearer(self, credential: bytes, context: Context) -> Principal | Awaitable[Principal]:
-        """Whose an Authorization header is; at once when this process knows it.
-
-        Raises:
-            Problem: `INVALID_TOKEN`, at once or when awaited.
-        """
+    def known(self, credential: bytes) -> Found | None:
+        """What is known of an Authorization header, and may be trusted now."""
         found = self._look_up(credential)
         now = time.monotonic()
-        if found is not None and now < found.until and now < self._revocations.until:
-            return found.principal
-        return self._principal(credential, context)
-
-    async def _principal(self, credential: bytes, context: Context) -> Principal:
-        return (await self.find(credential, context)).principal
+        return found if found is not None and now < found.until and now < self._revocations.until else None
 
     async def find(self, credential: bytes, context: Context) -> Found:
-        """Whose an Authorization header is, and what else is known of it."""
+        """Whose an Authorization header is, and what else there is to know of it.
+
+        Raises:
+            Problem: `INVALID_TOKEN`.
+        """
         await self._revocations.look(context)
         found = self._look_up(credential)
         if found is not None and time.monotonic() < found.until:

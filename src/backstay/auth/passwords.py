@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from ..errors import OperatorError
+from .weak import normal_password
 
+BCRYPT_ROUNDS_MIN = 12
+_BCRYPT = re.compile(r"\$2[abxy]\$(\d\d)\$")
+#: All of a password that bcrypt looks at.
+_BCRYPT_BYTES = 72
 _HINT = "pip install 'backstay[accounts]'"
 
 
@@ -64,7 +70,7 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """The hash to keep."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._library.hash, password)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hash, password)
 
     async def verify(self, password: str, kept: str | None) -> tuple[bool, str | None]:
         """Whether it is the password; and the hash to keep instead, if the kept one is of an older kind.
@@ -73,9 +79,25 @@ class Passwords:
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, password, kept)
 
+    def _hash(self, password: str) -> str:
+        made: str = self._library.hash(normal_password(password))
+        return made
+
     def _verify(self, password: str, kept: str | None) -> tuple[bool, str | None]:
-        right, newer = self._library.verify_and_update(password, kept or self._dummy)
-        return (right, newer) if kept else (False, None)
+        if kept is None or not self._readable(kept):
+            self._library.verify(normal_password(password), self._dummy)
+            return False, None
+        if kept.startswith("$2"):
+            right = self._library.verify(normal_password(password).encode()[:_BCRYPT_BYTES], kept)
+            return (True, self._hash(password)) if right else (False, None)
+        return self._library.verify_and_update(normal_password(password), kept)
+
+    def _readable(self, kept: str) -> bool:
+        """Whether a hash is of a kind that is strong enough to be believed."""
+        bcrypt = _BCRYPT.match(kept)
+        if bcrypt is not None:
+            return int(bcrypt[1]) >= BCRYPT_ROUNDS_MIN
+        return any(hasher.identify(kept) for hasher in self._library.hashers[:1])
 
     def close(self) -> None:
         """End the threads."""

@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ..errors import Problem
 from ..schema.base import utc_now
 from .accounts import Accounts, Caller
+from .events import record
 from .revocations import revoke
 from .vault import hashed, random_token
 
@@ -63,9 +63,10 @@ async def sign_in(
         "used_at": now,
         "expires_at": now + timedelta(seconds=accounts.config.refresh_token_s),
     }
-    made = await session.scalar(sa.insert(tables.sessions).values(row).returning(tables.sessions.c.id))
-    assert made is not None, "INSERT … RETURNING returns its row"
-    return await _grant(accounts, session, made, user_id, tenant)
+    number = await session.scalar(sa.insert(tables.sessions).values(row).returning(tables.sessions.c.id))
+    assert number is not None, "INSERT … RETURNING returns its row"
+    await record(accounts, session, "login", caller, user_id, by=kind, session_id=number)
+    return await _grant(accounts, session, number, user_id, tenant)
 
 
 async def refresh(accounts: Accounts, session: AsyncSession, token: str, caller: Caller) -> Grant | None:
@@ -87,7 +88,8 @@ async def refresh(accounts: Accounts, session: AsyncSession, token: str, caller:
             sa.select(tokens.c.session_id).where(tokens.c.hash == hashed(token), tokens.c.used_at.is_not(None))
         )
         if family is not None:
-            await end_sessions(accounts, session, [family])
+            user = await end_sessions(accounts, session, [family])
+            await record(accounts, session, "refresh_reuse", caller, user, session_id=family)
         return None
     live = sa.and_(sessions.c.id == spent, sessions.c.ended_at.is_(None))
     expires = now + timedelta(seconds=accounts.config.refresh_token_s)
@@ -102,15 +104,21 @@ async def refresh(accounts: Accounts, session: AsyncSession, token: str, caller:
     return None if found is None else await _grant(accounts, session, spent, found.user_id, found.tenant)
 
 
-async def end_sessions(accounts: Accounts, session: AsyncSession, ids: Sequence[int]) -> None:
-    """End sessions, in every process."""
+async def end_sessions(accounts: Accounts, session: AsyncSession, ids: Sequence[int]) -> Any:
+    """End sessions, in every process; returns the id of whose they were."""
     sessions = accounts.tables.sessions
-    ended = (
-        sa.update(sessions).where(sessions.c.id.in_(ids), sessions.c.ended_at.is_(None)).values(ended_at=utc_now())
-    )
-    await session.execute(ended)
+    live = sa.and_(sessions.c.id.in_(ids), sessions.c.ended_at.is_(None))
+    ended = sa.update(sessions).where(live).values(ended_at=utc_now()).returning(sessions.c.user_id)
+    users = (await session.scalars(ended)).all()
     for number in ids:
         await revoke(session, accounts.tables, "session", number)
+    return users[0] if users else None
+
+
+async def session_of_refresh(accounts: Accounts, session: AsyncSession, token: str) -> int | None:
+    """The session that a refresh token is of, spent or not."""
+    tokens = accounts.tables.refresh_tokens
+    return await session.scalar(sa.select(tokens.c.session_id).where(tokens.c.hash == hashed(token)))
 
 
 async def roles_of(accounts: Accounts, session: AsyncSession, user_id: Any) -> list[str]:
@@ -130,8 +138,3 @@ async def _grant(accounts: Accounts, session: AsyncSession, number: int, user_id
     roles = await roles_of(accounts, session, user_id)
     access = accounts.tokens.issue(key, subject=user_id, session=number, roles=roles, tenant=tenant)
     return Grant(access, token, config.access_token_s, number, user_id)
-
-
-def not_signed_in() -> Problem:
-    """What whoever must sign in first is told."""
-    return Problem("UNAUTHENTICATED", "Sign in first.", headers=(("www-authenticate", "Bearer"),))

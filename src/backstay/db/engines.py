@@ -101,7 +101,12 @@ def create_session_engine(config: Config, *, write: bool = False) -> AsyncEngine
 
     Its failures are a caller's to see: a PostgreSQL server that cannot be reached is `UNAVAILABLE`.
     """
-    options: dict[str, Any] = {"max_overflow": 0, "pool_timeout": config.request_timeout_s}
+    # A failure is logged with its cause, and parameters may be secrets.
+    options: dict[str, Any] = {
+        "max_overflow": 0,
+        "pool_timeout": config.request_timeout_s,
+        "hide_parameters": True,
+    }
     if backend_of(config.database_url) == "sqlite":
         if not write:
             options["pool_size"] = config.reader_threads

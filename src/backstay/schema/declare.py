@@ -15,8 +15,9 @@ from .kinds import facts_of, kind_of
 from .model import Column, Relationship, Schema, Table
 from .search import declare_search, search_of
 
-#: Marks in a column's `info`: no front end ever shows or takes it; no body may set it.
-SECRET, SERVER_SET = "secret", "server_set"
+#: Marks in a column's `info`: no front end ever shows or takes it; no body may set it; it is shown where a resource
+#: says so, because it is a person's.
+SECRET, SERVER_SET, PRIVATE = "secret", "server_set", "private"
 _SERVER_SET = frozenset({"created_at", "updated_at", "version"})
 
 
@@ -103,6 +104,7 @@ def _columns(mapper: Mapper[Any], table: sa.Table) -> Iterator[Column]:
             has_default=_has_default(column, table),
             server_set=_server_set(prop.key, column, mapper),
             secret=bool(column.info.get(SECRET)),
+            private=bool(column.info.get(PRIVATE)),
             metadata=pydantic_metadata(metadata_of(annotations.get(prop.key))),
             description=column.doc or "",
             **facts,

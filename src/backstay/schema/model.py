@@ -55,6 +55,7 @@ class Column:
         layout: how an existing file writes this datetime, learned from a sample; see `reflect`.
         server_set: the server sets it; a caller never may.
         secret: nobody is ever shown it, whatever a program says.
+        private: it is hidden unless a resource shows it.
         normal: puts text into the form that it is stored and compared in.
     """
 
@@ -67,6 +68,7 @@ class Column:
     has_default: bool = False
     server_set: bool = False
     secret: bool = False
+    private: bool = False
     normal: Callable[[str], str] | None = None
     metadata: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()

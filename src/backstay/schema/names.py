@@ -39,7 +39,7 @@ class EmailText(Normalized):
         except (idna.IDNAError, UnicodeError):
             raise ValueError("is not an e-mail address: the domain cannot be one") from None
         address = f"{unicodedata.normalize('NFC', local)}@{ascii_domain}"
-        if "." not in ascii_domain or len(address) > EMAIL_CHARS_MAX:
+        if "." not in ascii_domain.rstrip(".") or ascii_domain.endswith(".") or len(address) > EMAIL_CHARS_MAX:
             raise ValueError("is not an e-mail address")
         return address
 
