@@ -313,6 +313,12 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
     docs = Docs(app.name)
     assets = observations.request("GET", "/docs/assets")
     fixed[b"/docs"] = {"GET": (docs.page, observations.request("GET", "/docs"))}
+    sessions = Sessions(config, database.turn)
+    wired: Wired | None = None
+    if declared is not None and custom is not None:
+        parts = Parts(config, engine, sessions, Lookups(database, dialect), log, app.mail_sender)
+        wired = wire(declared, app.name, parts, custom)
+        fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
     literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
     routes = Routes(engine, config, observations, fixed, custom=literal, success_flag=success_flag)
 
@@ -323,12 +329,6 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
             raise routes.missing(request)
         return None
 
-    sessions = Sessions(config, database.turn)
-    wired: Wired | None = None
-    if declared is not None and custom is not None:
-        parts = Parts(config, engine, sessions, Lookups(database, dialect), log, app.mail_sender)
-        wired = wire(declared, app.name, parts, custom)
-        fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
     tokens = Tokens(config.secret)
     frame = Frame(
         config,

@@ -99,15 +99,14 @@ def test_deadline_ends_the_block(client: Client) -> None:
     """A block that waits too long is undone, and says so; it does not keep others from writing."""
 
     async def stall() -> None:
-        context = Context("", deadline=time.monotonic() + 0.2)
-        with pytest.raises(Problem) as caught:
-            async with client.app.transaction(context) as session:
-                session.add(Counter(name="late"))
-                await session.flush()
-                await asyncio.sleep(5)
-        assert caught.value.code == "UNAVAILABLE"
+        async with client.app.transaction(Context("", deadline=time.monotonic() + 0.2)) as session:
+            session.add(Counter(name="late"))
+            await session.flush()
+            await asyncio.sleep(5)
 
-    client.loop.run_until_complete(stall())
+    with pytest.raises(Problem) as caught:
+        client.loop.run_until_complete(stall())
+    assert caught.value.code == "UNAVAILABLE"
     assert client.request("POST", "/up", "name=a").status == 200
     assert client.get("/counters").meta["total"] == 1
 

@@ -99,11 +99,18 @@ class Client:
         credential: str = "",
         headers: Headers | None = None,
         more: Headers = (),
+        base: str | None = None,
     ) -> Answer:
-        """One request, for tests that send many at once; `headers`, where given, are all that is sent, and `more`."""
+        """One request, for tests that send many at once.
+
+        Args:
+            headers: where given, all that is sent, but for `more`.
+            base: the base path, if not the app's.
+        """
         raw = query if isinstance(query, (str, bytes)) else urlencode(list(query))
         path = path.encode() if isinstance(path, str) else path
-        full = self.app.config.base_path.encode() + path if path.startswith(b"/") else path
+        base = self.app.config.base_path if base is None else base
+        full = base.encode() + path if path.startswith(b"/") else path
         sent = list(headers) if headers is not None else [(b"host", b"test")]
         if body is not None and headers is None:
             sent.append((b"content-type", b"application/json"))

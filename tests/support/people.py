@@ -11,8 +11,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from backstay import AccountOptions, Backstay, Hashing, Mail, ModelBase, UserBase, has_permission, has_role, me
-from backstay import public, signed_in
+from backstay import (
+    AccountOptions,
+    Backstay,
+    Hashing,
+    Mail,
+    ModelBase,
+    UserBase,
+    has_permission,
+    has_role,
+    me,
+    public,
+    signed_in,
+)
 from support.asgi import Answer, Client, quiet
 from support.databases import Filled
 
@@ -95,6 +106,12 @@ class People(Client):
     def me(self, credential: str) -> Answer:
         """Who that is."""
         return self.get("/auth/me", credential=credential)
+
+    def jwks(self) -> list[dict[str, Any]]:
+        """The public keys, as anybody reads them."""
+        answer = self.request("GET", "/.well-known/jwks.json", base="")
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+        return answer.json["keys"]
 
     def mail(self, kind: str) -> Mail:
         """The next mail of a kind, which may still be on its way."""

@@ -6,7 +6,7 @@ a user and a session, which `authenticate` looks up.
 
 from __future__ import annotations
 
-import math
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,8 @@ TOKENS_MAX = 10_000
 SUBJECT_CHARS_MAX = 255
 #: Clocks of two machines may differ by so much.
 LEEWAY_S = 5
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}\Z")
+_TIME_MAX = 2**53
 _CHALLENGE = (("www-authenticate", 'Bearer error="invalid_token"'),)
 
 
@@ -182,7 +184,7 @@ class AccessTokens:
         subject, session = claims.get("sub"), claims.get("sid")
         if claims.get("iss") != self.issuer or claims.get("aud") != self.audience:
             raise refusal()
-        if not _is_name(subject) or not isinstance(session, str) or not session.isdigit() or len(session) > 18:
+        if not _is_name(subject) or not isinstance(session, str) or not _NUMBER.match(session):
             raise refusal()
         return AccessClaims(subject, int(session), expires)
 
@@ -199,8 +201,8 @@ def _lifetime(claims: Mapping[str, Any]) -> float:
 
 
 def _is_time(value: Any) -> TypeGuard[int | float]:
-    """Whether a claim is a NumericDate (RFC 7519 §2)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a claim is a NumericDate (RFC 7519 §2) that a clock can show."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _TIME_MAX
 
 
 def _is_name(value: Any) -> TypeGuard[str]:
