@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .app import Backstay
+    from .auth.accounts import AccountOptions
+    from .auth.passwords import Hashing
+    from .auth.ready_user import User
+    from .auth.user import UserBase
     from .config import Config
     from .context import Context, Principal, PrincipalKind
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
@@ -15,13 +19,17 @@ if TYPE_CHECKING:
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
     from .schema.mixins import SoftDelete, TenantScoped
     from .schema.policy import FieldRule, has_permission, has_role, me, nobody, public, signed_in
+    from .services.mail import Mail
 
 _HOMES = {
+    "AccountOptions": "auth.accounts",
     "Backstay": "app",
     "Config": "config",
     "Context": "context",
     "FieldRule": "schema.policy",
     "ForbiddenError": "errors",
+    "Hashing": "auth.passwords",
+    "Mail": "services.mail",
     "Model": "schema.base",
     "ModelBase": "schema.base",
     "NotFoundError": "errors",
@@ -31,6 +39,8 @@ _HOMES = {
     "Problem": "errors",
     "SoftDelete": "schema.mixins",
     "TenantScoped": "schema.mixins",
+    "User": "auth.ready_user",
+    "UserBase": "auth.user",
     "UtcDateTime": "schema.base",
     "UuidKey": "schema.base",
     "ValidationError": "errors",
@@ -44,11 +54,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccountOptions",
     "Backstay",
     "Config",
     "Context",
     "FieldRule",
     "ForbiddenError",
+    "Hashing",
+    "Mail",
     "Model",
     "ModelBase",
     "NotFoundError",
@@ -58,6 +71,8 @@ __all__ = [
     "Problem",
     "SoftDelete",
     "TenantScoped",
+    "User",
+    "UserBase",
     "UtcDateTime",
     "UuidKey",
     "ValidationError",

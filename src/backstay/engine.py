@@ -6,7 +6,7 @@ constraint refused. Front ends never see a database.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -58,6 +58,8 @@ class Engine:
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
         self._database_read = database.read
         self._refusals = Refusals(catalog, dialect, database, self.standing)
+        #: Called after a row of a resource was deleted, by the resource's name.
+        self.deleted: dict[str, Callable[[Context], Awaitable[None]]] = {}
 
     def standing(self, principal: Principal) -> Standing:
         """What of a principal decides plans; part of every key of a cached plan."""
@@ -179,6 +181,9 @@ class Engine:
         if await self._write(statement, values, resource, context, key) is None:
             await self._explain(resource, key, "delete", context)
             raise NotFoundError(resource.name, ",".join(key))
+        after = self.deleted.get(resource.name)
+        if after is not None:
+            await after(context)
 
     async def restore(self, resource: Resource, key: Sequence[str], context: Context) -> tuple[Statement, Row]:
         """Bring back the row with that key, which was deleted softly."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -55,6 +55,9 @@ class Column:
         layout: how an existing file writes this datetime, learned from a sample; see `reflect`.
         server_set: the server sets it; a caller never may.
         mask: where it does not hold, the value is null to whoever asks; see `query.sight`.
+        secret: nobody is ever shown it, whatever a program says.
+        private: it is hidden unless a resource shows it.
+        normal: puts text into the form that it is stored and compared in.
     """
 
     name: str
@@ -65,6 +68,9 @@ class Column:
     unique: bool = False
     has_default: bool = False
     server_set: bool = False
+    secret: bool = False
+    private: bool = False
+    normal: Callable[[str], str] | None = None
     metadata: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()
     low: int = -(2**63)

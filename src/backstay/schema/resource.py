@@ -17,7 +17,7 @@ class Resource:
     Attributes:
         name: its path segment.
         key: the columns that address one row, `id` or a natural key such as `slug`; empty when none can.
-        hidden: columns that no front end shows or accepts.
+        hidden: columns that no front end shows or accepts; secret ones always are.
         cache_s: how long public answers may be kept; no cache uses it yet.
     """
 
@@ -27,6 +27,10 @@ class Resource:
     policy: Policy
     hidden: frozenset[str] = frozenset()
     cache_s: int = 0
+
+    def __post_init__(self) -> None:
+        secret = frozenset(name for name, column in self.table.columns.items() if column.secret)
+        object.__setattr__(self, "hidden", self.hidden | secret)
 
     @property
     def columns(self) -> Mapping[str, Column]:

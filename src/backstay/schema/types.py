@@ -65,6 +65,28 @@ class Array(TypeDecorator[list[Any]]):
         return orjson.loads(value) if isinstance(value, str) else value
 
 
+class Normalized(TypeDecorator[str]):
+    """Text that is put into its normal form wherever it comes in: bodies, filters, keys and ORM sessions alike.
+
+    A value that has no normal form is a `ValueError`, which a caller of the API sees as the field's.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def normal(self, value: str) -> str:
+        """The normal form, which is its own normal form."""
+        raise NotImplementedError
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Normalise."""
+        return None if value is None else self.normal(value)
+
+    def process_literal_param(self, value: str | None, dialect: Dialect) -> str:
+        """Normalise, where a value is written into the text."""
+        return "NULL" if value is None else self.normal(value)
+
+
 class NamedType(UserDefinedType[str]):
     """A type of an existing database, by its name there.
 

@@ -154,7 +154,9 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, cl
 def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:
     if kind_of(sql_type) in (None, Kind.ANY):
         return dialect.plain
-    return dialect.reader(_column_like(sql_type)) or dialect.plain
+    column = _column_like(sql_type)
+    store, normal = dialect.reader(column) or dialect.plain, column.normal
+    return store if normal is None else lambda value: store(normal(value))
 
 
 def _column_like(sql_type: Any) -> Column:
