@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .db import db_app
+from .rules import rules_app
 
 cli = typer.Typer(
     name="backstay",
@@ -19,6 +20,7 @@ cli = typer.Typer(
 )
 
 cli.add_typer(db_app)
+cli.add_typer(rules_app)
 
 Target = Annotated[
     str, typer.Argument(help="module:app, a Python file, or a database URL. Default: app.py or main.py here.")
