@@ -24,6 +24,7 @@ from .http.custom import CustomEndpoints
 from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
+from .rest.limits import quotas_of
 from .rest.openapi import document
 from .rest.routes import Methods, Route, Routes, route_table
 from .schema.declare import schema_of
@@ -31,6 +32,8 @@ from .schema.model import Schema, Table
 from .schema.policy import Policy, nobody, public
 from .schema.resource import Catalog, Resource, natural_key
 from .sql.dialect import Dialect
+from .stores.limits import Limits
+from .stores.opened import open_limits
 
 Endpoint = Callable[..., Any]
 
@@ -45,6 +48,7 @@ class Exposure:
     policy: Policy
     hidden: frozenset[str]
     cache_s: int
+    limit: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +63,7 @@ class Runtime:
     health: Health
     observations: Observations
     dialect: Dialect
+    limits: Limits
 
 
 class Backstay:
@@ -113,6 +118,7 @@ class Backstay:
         stamp: dict[Any, Any] | None = None,
         hidden: Sequence[Any] = (),
         cache: int = 0,
+        limit: str = "",
     ) -> None:
         """Expose a model. What has no rule is denied.
 
@@ -125,6 +131,7 @@ class Backstay:
             stamp: columns that the server sets from the principal: `{Score.player_id: me.id}`.
             hidden: columns that no front end shows, accepts, filters or sorts by.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
+            limit: requests of one caller to it, such as `10/minute` or `off`; counted apart from all others.
         """
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
@@ -136,7 +143,7 @@ class Backstay:
             stamp={_attribute(column): value for column, value in (stamp or {}).items()},
         )
         hides = frozenset(_attribute(column) for column in hidden)
-        exposure = Exposure(model, name, tuple(_attribute(n) for n in names), policy, hides, cache)
+        exposure = Exposure(model, name, tuple(_attribute(n) for n in names), policy, hides, cache, limit)
         self._exposures.append(exposure)
 
     @property
@@ -171,13 +178,19 @@ class Backstay:
                 raise OperatorError(f"{table.name} has no column {missing[0]!r}. {hint}")
             _keep_hidden(table, exposure.hidden)
             key = natural_key(table, exposure.key or table.key)
-            resources[name] = Resource(name, table, key, exposure.policy, exposure.hidden, exposure.cache_s)
+            resources[name] = Resource(
+                name, table, key, exposure.policy, exposure.hidden, exposure.cache_s, exposure.limit
+            )
         if not resources:
             raise OperatorError(f"{self.name} exposes nothing: call app.resource(Model, read=...).")
         return Catalog(schema, resources)
 
     def route(self, method: str, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom endpoint: an ordinary FastAPI route. `options` are FastAPI's."""
+        """A custom endpoint: an ordinary FastAPI route.
+
+        Args:
+            options: FastAPI's, and `limit`, a rate of its own such as `10/minute`.
+        """
         if self._custom is None:
             self._custom = CustomEndpoints(self.name)
         return self._custom.add(method, path, **options)
@@ -258,6 +271,7 @@ class Backstay:
         if runtime is not None:
             await runtime.sessions.close()
             await runtime.database.close()
+            await runtime.limits.close()
             runtime.frame.log.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -293,6 +307,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
             raise routes.missing(request)
         return None
 
+    limits = open_limits(config, app.name, log)
     tokens = Tokens(config.secret)
     frame = Frame(
         config,
@@ -301,11 +316,12 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
         tokens.principal,
         observations=observations,
         log=log,
+        quotas=quotas_of(config, catalog, custom, observations, limits),
         fallback=custom,
         success_flag=success_flag,
     )
     log.later = frame.schedule_flush
-    return Runtime(engine, database, Sessions(config), frame, routes, health, observations, dialect)
+    return Runtime(engine, database, Sessions(config), frame, routes, health, observations, dialect, limits)
 
 
 def _fixed_routes(

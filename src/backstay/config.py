@@ -46,6 +46,11 @@ class Config:
     pool_size: int = 10
     pool_mode: str = "session"
     replicas: str = ""
+    rate_limit: str = "100/minute"
+    valkey_url: str = ""
+    cors_origins: str = ""
+    trusted_proxies: str = ""
+    http2: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
@@ -124,6 +129,11 @@ _HELP: Mapping[str, str] = {
     "pool_size": "Most PostgreSQL connections of one process.",
     "pool_mode": "session, or transaction behind a pooler such as PgBouncer that shares connections.",
     "replicas": "URLs of PostgreSQL read replicas, separated by commas.",
+    "rate_limit": "Requests of one user, API key or anonymous address, such as 100/minute or 5/10 seconds; or off.",
+    "valkey_url": "Valkey in which processes share rate limits: valkey://127.0.0.1:6379/0. Without it, each counts.",
+    "cors_origins": "Origins whose pages may call the API, separated by commas; or *, without cookies.",
+    "trusted_proxies": "Addresses or networks of proxies, separated by commas, whose X-Forwarded-For is believed.",
+    "http2": "Speak HTTP/2 without TLS too, to a proxy that wants it.",
 }
 
 SETTINGS: tuple[Setting, ...] = tuple(

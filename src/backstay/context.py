@@ -73,16 +73,20 @@ class Context:
         wrote: the position after this request's last write; 0 where nobody needs it.
         receive: tells that the client went away, once nobody else reads the request; see `db.departures`.
         gone: whether it did, as far as anybody looked.
+        ip: the client's address; behind a trusted proxy the one that it names. Empty when nobody knows.
+        scheme: `http` or `https`, as the client sees it.
     """
 
     __slots__ = (
         "database_s",
         "deadline",
         "gone",
+        "ip",
         "principal",
         "read_after",
         "receive",
         "request_id",
+        "scheme",
         "statements",
         "wrote",
     )
@@ -97,3 +101,5 @@ class Context:
         self.wrote = 0
         self.receive: Receive | None = None
         self.gone = False
+        self.ip = ""
+        self.scheme = "http"

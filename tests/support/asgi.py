@@ -133,5 +133,6 @@ class Client:
 
 
 def quiet(where: Path | str, **settings: Any) -> Config:
-    """The settings of an app under test: its own file or database, no log lines, generous limits on time."""
-    return Config(database_url=url_of(where), secret=SECRET, log_level="error", **settings)
+    """The settings of an app under test: its own file or database, no log lines, no limit on the rate."""
+    given = {"secret": SECRET, "log_level": "error", "rate_limit": "off"} | settings
+    return Config(database_url=url_of(where), **given)
