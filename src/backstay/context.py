@@ -43,9 +43,15 @@ class Principal:
     credential: str = ""
     actor: Any = None
     is_anonymous: bool = field(init=False)
+    #: Who its requests count for: the API key, else the user or service; empty for nobody known.
+    counted: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_anonymous", self.kind is PrincipalKind.ANONYMOUS)
+        counted = "" if self.is_anonymous else f"{self.kind.value}:{self.id}"
+        if self.credential.startswith("key:"):
+            counted = self.credential
+        object.__setattr__(self, "counted", counted)
 
 
 ANONYMOUS = Principal()

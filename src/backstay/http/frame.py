@@ -28,7 +28,7 @@ from .headers import Outgoing
 from .messages import PROBLEM_TYPE, Application, Receive, Request, Response, Scope, Send
 from .patience import Patience
 from .proxies import Proxies
-from .quotas import Quota, Quotas, caller
+from .quotas import Quotas, address_of
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 Authenticate = Callable[[bytes], Principal]
@@ -188,7 +188,12 @@ class Frame:
             handler, request.series = None, self._custom
             quota = quotas.custom(request) if quotas.custom is not None else quotas.default
         if quota is not None:
-            await self._count(request, quota)
+            verdict = quota.hit(context.principal.counted or address_of(context.ip))
+            if not isinstance(verdict, tuple):
+                verdict = await verdict
+            request.quota = quota.headers(verdict)
+            if verdict[0] < 0:
+                raise quota.refusal(verdict)
         if handler is None:
             return await self._serve_custom(request, send)
         answer = handler(request)
@@ -221,18 +226,6 @@ class Frame:
             if not any(media in lowered for media in _JSON_MEDIA):
                 raise Problem("NOT_ACCEPTABLE")
 
-    async def _count(self, request: Request, quota: Quota) -> None:
-        """Count the request for its caller.
-
-        Raises:
-            Problem: `RATE_LIMITED`.
-        """
-        found = quota.hit(caller(request.context))
-        verdict: Verdict = found if isinstance(found, tuple) else await found
-        request.quota = quota.headers(verdict)
-        if verdict[0] < 0:
-            raise quota.refusal(verdict)
-
     async def _serve_custom(self, request: Request, send: Send) -> Response:
         """A custom endpoint answers; the frame's headers join its own."""
         fallback = self._fallback
@@ -263,13 +256,14 @@ class Frame:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _refuse(self, problem: Problem, request: Request) -> Response:
-        """The response of a refusal; one that came before the rate limit is counted, too."""
+        """The response of a refusal; one that came before the rate limit counts, too."""
         default = self._quotas.default
         if request.quota is None and default is not None:
-            try:
-                await self._count(request, default)
-            except Problem as limited:
-                problem = limited
+            found = default.hit(request.context.principal.counted or address_of(request.context.ip))
+            verdict: Verdict = found if isinstance(found, tuple) else await found
+            request.quota = default.headers(verdict)
+            if verdict[0] < 0:
+                problem = default.refusal(verdict)
         return self.problem(problem, request)
 
     def problem(self, problem: Problem, request: Request) -> Response:

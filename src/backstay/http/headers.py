@@ -7,7 +7,7 @@ import time
 from ..config import Config
 from .consistency import position_headers
 from .cors import Cors
-from .messages import Header, Page, Request, Response
+from .messages import Header, Request, Response
 
 NO_SNIFF: Header = (b"x-content-type-options", b"nosniff")
 HSTS: Header = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
@@ -49,7 +49,7 @@ class Outgoing:
             _keep(out)
         database_ms = context.database_s * 1000
         spent = (database_ms, seconds * 1000 - database_ms, context.statements)
-        out += _PAGE if isinstance(response, Page) else _DATA
+        out += _DATA if type(response) is Response else _PAGE
         out += (
             (b"content-length", b"%d" % len(response.body)),
             (b"x-request-id", context.request_id.encode()),

@@ -10,14 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 
-from ..context import Context, PrincipalKind
 from ..errors import Problem
 from ..observe import Series
 from ..stores.limits import Limiter, Verdict
 from .messages import Header, Request
 
 DEFAULT = "default"
-_KEY = "key:"
 #: One subscriber has a whole network of IPv6 addresses.
 _IPV6_BITS = 64
 
@@ -29,10 +27,11 @@ class Quota:
         name: of the default, of a resource, or the path of a custom endpoint.
     """
 
-    __slots__ = ("_name", "_policy", "hit", "rate")
+    __slots__ = ("_name", "_policy", "_window", "hit", "rate")
 
     def __init__(self, name: str, limiter: Limiter) -> None:
         self.rate = limiter.rate
+        self._window = limiter.rate.seconds
         self.hit: Callable[[str], Verdict | Awaitable[Verdict]] = limiter.hit
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').encode("ascii", "replace")
         self._name = b'"%b";r=%%d;t=%%d' % quoted.replace(b"%", b"%%")
@@ -41,15 +40,16 @@ class Quota:
 
     def headers(self, verdict: Verdict) -> tuple[Header, Header]:
         """What an answer says of the limit."""
-        left, seconds = verdict
-        wait = min(_whole(seconds), self.rate.seconds)
+        left, wait = verdict
+        if wait > self._window:
+            wait = self._window
         return (b"ratelimit", self._name % (left if left > 0 else 0, wait)), self._policy
 
     def refusal(self, verdict: Verdict) -> Problem:
         """The problem of one request too many."""
-        wait = str(_whole(verdict[1]))
+        wait = verdict[1]
         detail = f"At most {self.rate} are answered; {wait} s from now there is a place again."
-        return Problem("RATE_LIMITED", detail, headers=(("retry-after", wait),))
+        return Problem("RATE_LIMITED", detail, headers=(("retry-after", str(wait)),))
 
 
 class Quotas:
@@ -72,14 +72,9 @@ class Quotas:
         self.custom = custom
 
 
-def caller(context: Context) -> str:
-    """Who a request counts for: the API key, the user or service, or the address of somebody unknown."""
-    principal = context.principal
-    if principal.is_anonymous:
-        return f"ip:{_network(context.ip) if ':' in context.ip else context.ip}"
-    if principal.credential.startswith(_KEY):
-        return principal.credential
-    return f"user:{principal.id}" if principal.kind is PrincipalKind.USER else f"service:{principal.id}"
+def address_of(ip: str) -> str:
+    """Whom the requests of somebody unknown count for: the address, or the subscriber's network of IPv6."""
+    return f"ip:{_network(ip)}" if ":" in ip else f"ip:{ip}"
 
 
 @lru_cache(maxsize=1_024)
@@ -89,8 +84,3 @@ def _network(address: str) -> str:
     except ValueError:
         return address
     return str(parsed.ipv4_mapped or IPv6Network((parsed.packed, _IPV6_BITS), strict=False))
-
-
-def _whole(seconds: float) -> int:
-    """Whole seconds, up: a client that waits for them is not refused again."""
-    return max(1, -int(-seconds // 1))

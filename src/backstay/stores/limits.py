@@ -22,8 +22,8 @@ OFF = "off"
 _UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _RATE = re.compile(r"(\d+)/(\d*) *(second|minute|hour|day)s?", re.ASCII)
 
-#: (requests that may still come, or -1 when this one is refused; seconds until a place comes free)
-Verdict = tuple[int, float]
+#: (requests that may still come, or -1 when this one is refused; whole seconds until a place comes free)
+Verdict = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,15 @@ CALLERS_MAX = 65_536
 class Window:
     """One caller's requests: the slots that have some, the oldest first, how many each, and all together."""
 
-    __slots__ = ("counts", "slots", "total")
+    __slots__ = ("counts", "frees_at", "last", "slots", "total")
 
     def __init__(self) -> None:
         self.slots: deque[int] = deque()
         self.counts: deque[int] = deque()
         self.total = 0
+        self.last = -1
+        #: When the oldest slot is a window ago.
+        self.frees_at = 0.0
 
 
 class MemoryLimiter:
@@ -50,24 +53,35 @@ class MemoryLimiter:
     def hit(self, caller: str) -> Verdict:
         """Count one request, unless it is refused."""
         now = self._clock()
-        slot_s = self._slot_s
-        slot = int(now / slot_s)
         window = self._recent.get(caller)
         if window is None or now >= self._turns_at:
             window = self._found(caller, now)
-        slots = window.slots
-        while slots and slots[0] < slot - SLOTS:
-            slots.popleft()
-            window.total -= window.counts.popleft()
+        if now >= window.frees_at:
+            self._slide(window, now)
         if window.total >= self._count:
-            return -1, (slots[0] + SLOTS + 1) * slot_s - now
-        window.total += 1
-        if slots and slots[-1] == slot:
+            return -1, int(window.frees_at - now) + 1
+        window.total = total = window.total + 1
+        slot = int(now / self._slot_s)
+        if slot == window.last:
             window.counts[-1] += 1
         else:
-            slots.append(slot)
+            if not window.slots:
+                window.frees_at = (slot + SLOTS + 1) * self._slot_s
+            window.last = slot
+            window.slots.append(slot)
             window.counts.append(1)
-        return self._count - window.total, (slots[0] + SLOTS + 1) * slot_s - now
+        return self._count - total, int(window.frees_at - now) + 1
+
+    def _slide(self, window: Window, now: float) -> None:
+        """Forget the slots that are a whole window ago."""
+        slots = window.slots
+        while slots and (slots[0] + SLOTS + 1) * self._slot_s <= now:
+            slots.popleft()
+            window.total -= window.counts.popleft()
+        if slots:
+            window.frees_at = (slots[0] + SLOTS + 1) * self._slot_s
+        else:
+            window.last = -1
 
     def __len__(self) -> int:
         """How many callers are remembered."""

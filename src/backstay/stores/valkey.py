@@ -28,7 +28,7 @@ PREFIX = "{backstay:limits}:"
 
 # A window is packed as {total, slot, count, slot, count, …}, the oldest first; see `stores.limits`.
 # What `memory.MemoryLimiter.hit` does, and a property test compares the two.
-_SCRIPT = f"""
+SCRIPT = f"""
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 local answers = {{}}
@@ -57,7 +57,7 @@ for i, key in ipairs(KEYS) do
     redis.call('SET', key, cmsgpack.pack(following), 'PX', math.ceil(window + 2 * width))
     answers[2 * i - 1] = most - total - 1
   end
-  answers[2 * i] = math.ceil((oldest + {SLOTS} + 1) * width - now)
+  answers[2 * i] = math.floor(((oldest + {SLOTS} + 1) * width - now) / 1000) + 1
 end
 return answers
 """
@@ -95,7 +95,7 @@ class ValkeyLimits:
 
     def __init__(self, url: str, app: str, log: Log) -> None:
         self._client = _client(url)
-        self._script: Any = self._client.register_script(_SCRIPT)
+        self._script: Any = self._client.register_script(SCRIPT)
         self._app = app
         self._log = log
         self._waiting: list[_Waiting] = []
@@ -145,7 +145,7 @@ class ValkeyLimits:
             try:
                 async with asyncio.timeout(ANSWER_S):
                     found: list[int] = await self._script(keys, arguments)
-                return list(zip(found[::2], [ms / 1000 for ms in found[1::2]], strict=True))
+                return list(zip(found[::2], found[1::2], strict=True))
             except Exception as error:  # whatever is wrong with it, requests go on
                 hint = "each process counts alone until Valkey answers"
                 self._log.event("warning", "limits_not_shared", error=repr(error)[:200], hint=hint)
