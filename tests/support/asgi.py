@@ -97,11 +97,18 @@ class Client:
         body: Any = None,
         credential: str = "",
         headers: Headers | None = None,
+        peer: str = "",
+        rooted: bool = False,
     ) -> Answer:
-        """One request, for tests that send many at once; `headers`, where given, are all that is sent."""
+        """One request, for tests that send many at once; `headers`, where given, are all that is sent.
+
+        Args:
+            peer: the address that it comes from.
+            rooted: the path is not below the base path.
+        """
         raw = query if isinstance(query, (str, bytes)) else urlencode(list(query))
         path = path.encode() if isinstance(path, str) else path
-        full = self.app.config.base_path.encode() + path if path.startswith(b"/") else path
+        full = self.app.config.base_path.encode() + path if path.startswith(b"/") and not rooted else path
         sent = list(headers) if headers is not None else [(b"host", b"test")]
         if body is not None and headers is None:
             sent.append((b"content-type", b"application/json"))
@@ -115,6 +122,8 @@ class Client:
             "raw_path": full,
             "query_string": raw.encode() if isinstance(raw, str) else raw,
             "headers": sent,
+            "scheme": "http",
+            "client": (peer, 40_000) if peer else None,
         }
         seen: dict[str, Any] = {"body": b""}
 
