@@ -126,7 +126,7 @@ def test_every_answer_says_what_is_left(client: Client) -> None:
 
 
 def test_own_rates_count_apart(client: Client) -> None:
-    """A resource's limit holds for all its routes, a custom endpoint's for all its paths, and neither takes of others."""
+    """A resource's limit holds for all its routes, a custom endpoint's for all its paths; each by itself."""
     options = {"peer": "192.0.2.4"}
     assert statuses(client, ("GET", "/reports"), ("GET", "/reports/1"), **options) == [200, 429]
     assert statuses(client, ("HEAD", "/reports"), ("GET", "/reports/aggregate"), **options) == [429, 429]
