@@ -43,9 +43,15 @@ class Principal:
     credential: str = ""
     actor: Any = None
     is_anonymous: bool = field(init=False)
+    #: Who its requests count for: the API key, else the user or service; empty for nobody known.
+    counted: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_anonymous", self.kind is PrincipalKind.ANONYMOUS)
+        counted = "" if self.is_anonymous else f"{self.kind.value}:{self.id}"
+        if self.credential.startswith("key:"):
+            counted = self.credential
+        object.__setattr__(self, "counted", counted)
 
 
 ANONYMOUS = Principal()
@@ -73,16 +79,20 @@ class Context:
         wrote: the position after this request's last write; 0 where nobody needs it.
         receive: tells that the client went away, once nobody else reads the request; see `db.departures`.
         gone: whether it did, as far as anybody looked.
+        ip: the client's address; behind a trusted proxy the one that it names. Empty when nobody knows.
+        scheme: `http` or `https`, as the client sees it.
     """
 
     __slots__ = (
         "database_s",
         "deadline",
         "gone",
+        "ip",
         "principal",
         "read_after",
         "receive",
         "request_id",
+        "scheme",
         "statements",
         "wrote",
     )
@@ -97,3 +107,5 @@ class Context:
         self.wrote = 0
         self.receive: Receive | None = None
         self.gone = False
+        self.ip = ""
+        self.scheme = "http"

@@ -100,17 +100,21 @@ class Client:
         headers: Headers | None = None,
         more: Headers = (),
         base: str | None = None,
+        peer: str = "192.0.2.1",
+        rooted: bool = False,
     ) -> Answer:
         """One request, for tests that send many at once.
 
         Args:
             headers: where given, all that is sent, but for `more`.
             base: the base path, if not the app's.
+            peer: the address that it comes from.
+            rooted: the path is not below the base path.
         """
         raw = query if isinstance(query, (str, bytes)) else urlencode(list(query))
         path = path.encode() if isinstance(path, str) else path
         base = self.app.config.base_path if base is None else base
-        full = base.encode() + path if path.startswith(b"/") else path
+        full = base.encode() + path if path.startswith(b"/") and not rooted else path
         sent = list(headers) if headers is not None else [(b"host", b"test")]
         if body is not None and headers is None:
             sent.append((b"content-type", b"application/json"))
@@ -125,7 +129,8 @@ class Client:
             "raw_path": full,
             "query_string": raw.encode() if isinstance(raw, str) else raw,
             "headers": sent,
-            "client": ("192.0.2.1", 50_000),
+            "scheme": "http",
+            "client": (peer, 50_000) if peer else None,
         }
         seen: dict[str, Any] = {"body": b""}
 
@@ -145,5 +150,6 @@ class Client:
 
 
 def quiet(where: Path | str, **settings: Any) -> Config:
-    """The settings of an app under test: its own file or database, no log lines, generous limits on time."""
-    return Config(database_url=url_of(where), secret=SECRET, log_level="error", **settings)
+    """The settings of an app under test: its own file or database, no log lines, no limit on the rate."""
+    given = {"secret": SECRET, "log_level": "error", "rate_limit": "off"} | settings
+    return Config(database_url=url_of(where), **given)
