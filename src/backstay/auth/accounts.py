@@ -22,6 +22,7 @@ from .passwords import Hashing, Passwords
 from .post import Post
 from .revocations import Revocations
 from .tables import AuthTables, auth_tables
+from .tenancy import DeclaredTenants, Tenancy
 from .tokens import AccessTokens
 from .user import UserBase
 from .user_events import watch_users
@@ -76,6 +77,7 @@ class Declared:
         self.user = user
         self.options = options
         self.tables: AuthTables = auth_tables(table)
+        self.tenants: DeclaredTenants | None = None
         watch_users(user)
 
 
@@ -103,6 +105,8 @@ class Accounts:
         self.passwords = Passwords(declared.options.hashing)
         self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
         sessions.on_commit(self.revocations.expire)
+        tenants, keep_s = declared.tenants, config.session_cache_s
+        self.tenancy = None if tenants is None else Tenancy(tenants, lookups, self.revocations, keep_s=keep_s)
         self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
         self.later = Later(log)
