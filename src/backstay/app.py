@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -68,6 +68,7 @@ class Backstay:
         name: its title, in the API reference and the logs.
         config: how it runs; by default read from the environment when it starts.
         schema: an existing database's, instead of declared models.
+        info: more of OpenAPI's Info Object: `contact`, `license`, `termsOfService`.
         envelope: `success` adds `"success": true` to every answer.
 
     Example:
@@ -83,11 +84,13 @@ class Backstay:
         schema: Schema | None = None,
         description: str = "",
         version: str = "1.0.0",
+        info: Mapping[str, Any] | None = None,
         envelope: Literal["data", "success"] = "data",
     ) -> None:
         self.name = name
         self.description = description
         self.version = version
+        self.info = dict(info or {})
         self.seeders: list[Callable[..., None]] = []
         self.config = config or Config.from_environment()
         #: Whether it serves a database that is not made from models, and so not migrated by them.
@@ -229,6 +232,7 @@ class Backstay:
             version=self.version,
             description=self.description,
             custom=custom,
+            info=self.info,
             success_flag=self._envelope == "success",
         )
 

@@ -499,8 +499,12 @@ def test_composite_keys_are_joined_by_commas() -> None:
 
 
 def test_keys_have_their_columns_type() -> None:
-    """An integer key is an integer, a UUID a UUID."""
-    assert DOCUMENT["paths"]["/api/v1/scores/{key}"]["parameters"][0]["schema"]["type"] == "integer"
+    """An integer key is an integer or its digits, a UUID a UUID."""
+    key = validator(DOCUMENT["paths"]["/api/v1/scores/{key}"]["parameters"][0]["schema"])
+    for good in (7, "7", "-007", 2**63 - 1, str(2**63 - 1), "9223372036854775799", "1" * 19):
+        assert key.is_valid(good), good
+    for bad in (2**63, str(2**63), "9223372036854775808", "92" * 10, "", "seven", "7.0", "1e3", None, True):
+        assert not key.is_valid(bad), bad
     assert DOCUMENT["paths"]["/api/v1/things/{key}"]["parameters"][0]["schema"]["format"] == "uuid"
 
 

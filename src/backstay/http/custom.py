@@ -25,7 +25,9 @@ class CustomEndpoints:
         from fastapi.exceptions import RequestValidationError
         from starlette.exceptions import HTTPException
 
-        self.app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None)
+        plain: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+        # An operation is called as its function is: clients are generated with these names.
+        self.app = FastAPI(title=title, generate_unique_id_function=_name_of, **plain)
         #: (method, path) of each, in the order of their declaration.
         self.paths: list[tuple[str, str]] = []
         self.app.add_exception_handler(Problem, _answer)
@@ -55,6 +57,10 @@ class CustomEndpoints:
     def __call__(self, scope: Scope, receive: Any, send: Any) -> Any:
         """Serve a request."""
         return self.app(scope, receive, send)
+
+
+def _name_of(route: Any) -> str:
+    return str(route.name)
 
 
 def _inject_context(function: Callable[..., Any]) -> None:

@@ -1,14 +1,37 @@
-"""What rules mean for the contract: who must sign in, and who can be refused although signed in."""
+"""What rules mean for the contract: how one signs in, who must, and who can be refused although signed in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..schema.policy import NO_STANDING, Folded, Standing, fold, fold_write, names_in
 
 Rule = sa.ColumnElement[bool]
+#: The scheme that every program has.
+BEARER = "bearerAuth"
+
+
+def security_schemes(more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The ways to sign in by name, as OpenAPI Security Scheme Objects; a request uses one of them.
+
+    Args:
+        more: ways beside the access token, such as the cookie of a session and an API key.
+
+    Example:
+        >>> [*security_schemes({"sessionCookie": {"type": "apiKey", "in": "cookie", "name": "session"}})]
+        ['bearerAuth', 'sessionCookie']
+    """
+    text = "An access token: a JWT, verified as RFC8725 asks: its algorithm is the server's choice, and it expires."
+    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": text}
+    return {BEARER: bearer, **(more or {})}
+
+
+def optional_security(ways: Iterable[str]) -> list[dict[str, Any]]:
+    """Anybody may ask; who signs in may see or do more."""
+    return [{}, *({name: []} for name in ways)]
 
 
 def open_to_all(rule: Rule) -> bool:

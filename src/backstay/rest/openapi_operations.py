@@ -12,13 +12,21 @@ from ..query.payload import Action, Contract
 from ..schema.policy import public
 from ..schema.resource import Catalog, Resource
 from . import openapi_parameters as parameters
-from .openapi_access import Rule, depends_on_row, open_to_all, readable_by_all, refuses_some
+from .openapi_access import (
+    BEARER,
+    Rule,
+    depends_on_row,
+    open_to_all,
+    optional_security,
+    readable_by_all,
+    refuses_some,
+)
 from .openapi_examples import body_example, row_example
 from .openapi_responses import Answers
 from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema, singular
 from .routes import collection_methods, item_methods, nested_lists
 
-ALWAYS = (400, 401, 406, 414, 500, 503)
+ALWAYS = (400, 401, 406, 414, 429, 431, 500, 503)
 _BODY = (413, 415)
 _FILTERS = (
     "Filters are `field=value` and `field[op]=value`; paths through relations work too (`player.username=ada`, "
@@ -28,13 +36,18 @@ _FILTERS = (
 
 @dataclass(slots=True)
 class Operations:
-    """Collects the paths of all resources; holds what they share."""
+    """Collects the paths of all resources; holds what they share.
+
+    Attributes:
+        ways: the names of the security schemes, of which a request uses one.
+    """
 
     catalog: Catalog
     config: Config
     labels: Mapping[str, Label]
     answers: Answers
     components: Components
+    ways: tuple[str, ...] = (BEARER,)
     paths: dict[str, Json] = field(default_factory=dict[str, Json])
     taken: set[str] = field(default_factory=set[str])
     contracts: dict[tuple[str, Action], Contract] = field(default_factory=dict[tuple[str, Action], Contract])
@@ -54,6 +67,16 @@ class Operations:
             self.rows[resource.name] = row_example(resource, body)
         return self.rows[resource.name]
 
+    def security(self, reads: Iterable[Rule], writes: Iterable[Rule] = ()) -> list[Json]:
+        """Who may ask: anybody, or who signs in by one of the ways."""
+        free = all(readable_by_all(rule) for rule in reads) and all(open_to_all(rule) for rule in writes)
+        return optional_security(self.ways) if free else [{name: []} for name in self.ways]
+
+    def problems(self, rules: Iterable[Rule], *more: int) -> Json:
+        """The refusals of an endpoint; 403 where a rule names roles, or where credentials have scopes."""
+        refusing = [403] if len(self.ways) > 1 or any(refuses_some(rule) for rule in rules) else []
+        return self.answers.problems([*ALWAYS, *refusing, *more])
+
     def ref(self, resource: Resource) -> Json:
         """The row schema of a resource."""
         return {"$ref": f"#/components/schemas/{self.labels[resource.name].one}"}
@@ -71,7 +94,7 @@ class Operations:
 def place_rows(operations: Operations) -> None:
     """The row schemas come first, so that no other component takes their names."""
     for name, resource in operations.catalog.resources.items():
-        schema = row_schema(operations.catalog, resource, operations.labels)
+        schema = row_schema(operations.catalog, resource, operations.labels, operations.config.page_limit_max)
         operations.components.add("schemas", operations.labels[name].one, schema)
 
 
@@ -86,7 +109,7 @@ def place(operations: Operations, resource: Resource) -> None:
     if not methods:
         return
     path = f"{base}/{{key}}"
-    operations.paths[path] = {"parameters": [parameters.key_parameter(resource)]}
+    operations.paths[path] = {"parameters": [parameters.key_parameter(resource, operations.components)]}
     _read(operations, resource, path)
     if "PATCH" in methods:
         _change(operations, resource, path, Action.UPDATE)
@@ -95,24 +118,13 @@ def place(operations: Operations, resource: Resource) -> None:
         _delete(operations, resource, path)
     for relation, child, creates in nested_lists(operations.catalog, resource):
         below = f"{path}/{quote(relation)}"
-        operations.paths[below] = {"parameters": [parameters.key_parameter(resource)]}
+        operations.paths[below] = {"parameters": [parameters.key_parameter(resource, operations.components)]}
         _list(operations, child, below, (resource, relation))
         if creates:
             _create(operations, child, below, (resource, relation))
 
 
 Parent = tuple[Resource, str]
-
-
-def _security(reads: Iterable[Rule], writes: Iterable[Rule] = ()) -> list[Json]:
-    needed: Json = {"bearerAuth": []}
-    free = all(readable_by_all(rule) for rule in reads) and all(open_to_all(rule) for rule in writes)
-    return [{}, needed] if free else [needed]
-
-
-def _statuses(rules: Iterable[Rule], *more: int) -> list[int]:
-    refusing = [403] if any(refuses_some(rule) for rule in rules) else []
-    return [*ALWAYS, *refusing, *more]
 
 
 def _if_none_match() -> Json:
@@ -145,12 +157,12 @@ def _list(operations: Operations, resource: Resource, path: str, parent: Parent 
     operation: Json = {
         "summary": summary,
         "description": _sentences(resource.table.description, _FILTERS),
-        "security": _security(rules),
+        "security": operations.security(rules),
         "parameters": listed,
         "responses": {
             "200": answers.page(operations.ref(resource), example, f"A page of {resource.name}.", keyset=keyset),
             "304": answers.not_modified(),
-            **answers.problems(_statuses(rules, *([404] if below else []))),
+            **operations.problems(rules, *([404] if below else [])),
         },
     }
     operations.add("get", path, resource, name, operation)
@@ -179,7 +191,7 @@ def _aggregate(operations: Operations, resource: Resource, path: str) -> None:
     operation: Json = {
         "summary": f"Aggregate {resource.name}",
         "description": f"Counts, sums, averages and extremes of groups of rows. {_FILTERS}",
-        "security": _security(rules),
+        "security": operations.security(rules),
         "parameters": [
             *parameters.filters(resource, label, operations.components),
             *parameters.aggregates(operations.catalog, resource),
@@ -189,7 +201,7 @@ def _aggregate(operations: Operations, resource: Resource, path: str) -> None:
         "responses": {
             "200": answers.page(ref, [{"count": 42}], "Groups with their measures.", keyset=False),
             "304": answers.not_modified(),
-            **answers.problems(_statuses(rules)),
+            **operations.problems(rules),
         },
     }
     operations.add("get", path, resource, f"aggregate{label.many}", operation)
@@ -207,12 +219,12 @@ def _read(operations: Operations, resource: Resource, path: str) -> None:
     operation: Json = {
         "summary": f"Read a row of {resource.name}",
         "description": _sentences(resource.table.description, "A row that the principal may not see is not found."),
-        "security": _security(rules),
+        "security": operations.security(rules),
         "parameters": [*refs, operations.components.add("parameters", "If-None-Match", _if_none_match())],
         "responses": {
             "200": operations.answers.item(operations.ref(resource), operations.row(resource), "The row."),
             "304": operations.answers.not_modified(),
-            **operations.answers.problems(_statuses(rules, 404)),
+            **operations.problems(rules, 404),
         },
     }
     operations.add("get", path, resource, f"get{label.one}", operation)
@@ -233,13 +245,13 @@ def _create(operations: Operations, resource: Resource, path: str, parent: Paren
     operation: Json = {
         "summary": summary,
         "description": _sentences(resource.table.description, text),
-        "security": _security(reads, writes),
+        "security": operations.security(reads, writes),
         "requestBody": body,
         "responses": {
             "201": operations.answers.item(
                 operations.ref(resource), operations.row(resource), "The new row.", "Location"
             ),
-            **operations.answers.problems(_statuses([*reads, *writes], *more)),
+            **operations.problems([*reads, *writes], *more),
         },
     }
     operations.add("post", path, resource, name, operation)
@@ -274,13 +286,13 @@ def _change(operations: Operations, resource: Resource, path: str, action: Actio
     operation: Json = {
         "summary": f"{'Replace' if whole else 'Change'} a row of {resource.name}",
         "description": texts[action],
-        "security": _security((), rules),
+        "security": operations.security((), rules),
         "requestBody": _body(operations, operations.contract(resource, action), f"{label.one}{action.value.title()}"),
         "responses": {
             "200": operations.answers.item(
                 operations.ref(resource), operations.row(resource), "The row as it is now."
             ),
-            **operations.answers.problems(_statuses(rules, *more)),
+            **operations.problems(rules, *more),
         },
     }
     operations.add("put" if whole else "patch", path, resource, f"{action.value}{label.one}", operation)
@@ -293,10 +305,10 @@ def _delete(operations: Operations, resource: Resource, path: str) -> None:
     operation: Json = {
         "summary": f"Delete a row of {resource.name}",
         "description": "A row that others refer to is kept (409).",
-        "security": _security((), [rule]),
+        "security": operations.security((), [rule]),
         "responses": {
             "204": {"description": "The row is gone.", "headers": operations.answers.headers()},
-            **operations.answers.problems(_statuses([rule, public], *more)),
+            **operations.problems([rule, public], *more),
         },
     }
     operations.add("delete", path, resource, f"delete{label.one}", operation)
