@@ -96,7 +96,9 @@ def _install(home: Path) -> None:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            pytest.fail(f"npm installed nothing within {INSTALL_S_MAX:g} s: is its registry reachable?", pytrace=False)
+            pytest.fail(
+                f"npm installed nothing within {INSTALL_S_MAX:g} s: is its registry reachable?", pytrace=False
+            )
         if done.returncode != 0:
             said = done.stderr.strip()[-2_000:]
             pytest.fail(f"npm could not install tests/clients/package.json: {said}", pytrace=False)

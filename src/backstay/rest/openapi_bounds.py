@@ -13,8 +13,6 @@ from ..config import Config
 from .openapi_schemas import Json
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-#: What hyper, the HTTP library of the server, holds of a request's head.
-HEADER_BYTES_MAX = 417_792
 _ONE = ("items", "unevaluatedItems", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else")
 _LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
 _NAMED = ("properties", "patternProperties", "$defs", "dependentSchemas")
@@ -33,7 +31,7 @@ def close_parameters(document: Json, config: Config) -> None:
     """Bound the parameters, in place."""
     lists = [item.get("parameters", ()) for item in (*document["paths"].values(), *operations_of(document))]
     for parameter in (resolved(document, parameter) for parameters in lists for parameter in parameters):
-        chars = HEADER_BYTES_MAX if parameter["in"] in ("header", "cookie") else config.url_bytes_max
+        chars = config.url_bytes_max if parameter["in"] in ("query", "path") else None
         _close(document, parameter.get("schema", {}), chars, set())
 
 

@@ -24,6 +24,7 @@ from .openapi_access import (
 from .openapi_examples import body_example, row_example
 from .openapi_responses import Answers
 from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema, singular
+from .replies import ETAGS_BYTES_MAX
 from .routes import collection_methods, item_methods, nested_lists
 
 ALWAYS = (400, 401, 406, 414, 429, 431, 500, 503)
@@ -132,7 +133,7 @@ def _if_none_match() -> Json:
         "name": "If-None-Match",
         "in": "header",
         "description": "ETags that the caller has; the answer is 304 when one of them still holds.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "maxLength": ETAGS_BYTES_MAX},
     }
 
 

@@ -68,8 +68,8 @@ def _headers(config: Config) -> dict[str, Json]:
     etag = {"type": "string", "pattern": _ETAG, "maxLength": _ETAG_CHARS_MAX}
     identity = {"type": "string", "pattern": REQUEST_ID, "maxLength": REQUEST_ID_CHARS_MAX}
     link = {"type": "string", "maxLength": _LINK_CHARS_A_BYTE * config.url_bytes_max}
-    location = {"type": "string", "format": "uri-reference"}
-    location["maxLength"] = _LOCATION_CHARS_A_BYTE * (config.body_bytes_max + config.url_bytes_max)
+    where_max = _LOCATION_CHARS_A_BYTE * (config.body_bytes_max + config.url_bytes_max)
+    location = {"type": "string", "format": "uri-reference", "maxLength": where_max}
     origin = {"type": "string", "maxLength": config.url_bytes_max}
     return {
         "X-Request-Id": {"description": "The request's id, as sent or made.", "required": True, "schema": identity},
