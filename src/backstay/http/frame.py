@@ -24,7 +24,8 @@ from .custom import CONTEXT_KEY
 from .messages import PROBLEM_TYPE, Header, Receive, Request, Response, Scope, Send
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
-Authenticate = Callable[[bytes], Principal]
+#: Whose request it is, for one that has a credential.
+Authenticate = Callable[[Request], "Principal | Awaitable[Principal]"]
 #: `(handler, series of its route)` for a request; `None` leaves it to the custom endpoints.
 Route = Callable[[Request], "tuple[Handler, Series] | None"]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -46,6 +47,7 @@ class Frame:
         route: the generated endpoint of a request, if it is one.
         other: the endpoint of any other request.
         fallback: the ASGI app of the custom endpoints, if there is one.
+        cookies: whether a cookie may be a credential.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Frame:
         log: Log,
         fallback: Application | None = None,
         success_flag: bool = False,
+        cookies: bool = False,
     ) -> None:
+        self._cookies = cookies
         self.observations = observations
         self.log = log
         self._route = route
@@ -102,9 +106,9 @@ class Frame:
                     self._admit(request)
                 if self._replicated:
                     context.read_after = read_after(headers)
-                credential = headers.get(b"authorization")
-                if credential is not None:
-                    context.principal = self._authenticate(credential)
+                if b"authorization" in headers or (self._cookies and b"cookie" in headers):
+                    principal = self._authenticate(request)
+                    context.principal = principal if isinstance(principal, Principal) else await principal
                 found = self._route(request) or self._other_route(request)
                 if found is None:
                     series = self._custom
@@ -169,6 +173,8 @@ class Frame:
                 spent = (time.monotonic() - started) * 1000
                 timing = f'app;dur={spent:.3f}, statements;desc="{context.statements}"'
                 extra = [(b"x-request-id", context.request_id.encode()), (b"server-timing", timing.encode())]
+                if context.wrote:
+                    extra += position_headers(context.wrote)
                 message["headers"] = [*message.get("headers", []), *extra, NO_SNIFF]
             await send(message)
 
