@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from . import accounts
-from .accounts import jwks
+from .accounts import contract, jwks
 from .accounts.wiring import Parts, Wired, wire
 from .auth.accounts import AccountOptions, Accounts, Declared
 from .auth.tokens import Tokens
@@ -234,6 +234,8 @@ class Backstay(Endpoints):
             description=self.description,
             custom=custom,
             info=self.info,
+            schemes=None if self._accounts is None else contract.security_schemes(self.config),
+            keys_path="" if self._accounts is None else jwks.PATH.decode(),
             success_flag=self._envelope == "success",
         )
 
@@ -330,7 +332,7 @@ def _fixed_routes(
 ) -> dict[bytes, Methods]:
     cached: list[bytes] = []
 
-    def contract(request: Request) -> Response:
+    def described(request: Request) -> Response:
         if not cached:
             cached.append(orjson.dumps(app.openapi()))
         return Response(200, cached[0], [JSON_TYPE])
@@ -339,7 +341,7 @@ def _fixed_routes(
         b"/health/live": health.live,
         b"/health/ready": health.ready,
         b"/metrics": metrics.scrape,
-        b"/openapi.json": contract,
+        b"/openapi.json": described,
     }
     return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
 

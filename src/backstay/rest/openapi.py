@@ -17,6 +17,8 @@ from .openapi_schemas import Components, Json, labels_of
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SECTIONS = ("schemas", "parameters", "headers", "responses", "securitySchemes")
 _SYSTEM = "system"
+#: What the frame refuses whatever the path.
+_REFUSED = (414, 429, 431, 500)
 _LICENSE = {"name": "All Rights Reserved", "identifier": "LicenseRef-All-Rights-Reserved"}
 
 
@@ -30,6 +32,7 @@ def document(
     custom: dict[str, Any] | None = None,
     info: Mapping[str, Any] | None = None,
     schemes: Mapping[str, Any] | None = None,
+    keys_path: str = "",
     success_flag: bool = False,
 ) -> dict[str, Any]:
     """The contract of everything a program serves.
@@ -38,6 +41,7 @@ def document(
         custom: the OpenAPI document of custom endpoints; where both speak, the generated one wins, as in routing.
         info: more of the Info Object, such as `contact` and `license`.
         schemes: ways to sign in beside the access token; see `security_schemes`.
+        keys_path: where the public keys of tokens are; empty when there are none.
         success_flag: whether answers carry `"success"`.
 
     Example:
@@ -60,7 +64,7 @@ def document(
         "info": {"title": title, "version": version, **about, "license": _LICENSE, **(info or {})},
         "servers": [_server(config)],
         "tags": [*tags, {"name": _SYSTEM, "description": "Health, metrics and this document."}],
-        "paths": operations.paths | _system(answers),
+        "paths": operations.paths | _system(answers) | (_keys(answers, keys_path) if keys_path else {}),
         "components": components.sections,
     }
     close_answers(found, config)
@@ -87,7 +91,7 @@ def _about(catalog: Catalog, name: str) -> str:
 
 def _system(answers: Answers) -> Json:
     """What the frame itself answers."""
-    problems = answers.problems((401, 414, 429, 431, 500))
+    problems = answers.problems((401, *_REFUSED))
     live = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
     entry = {"type": "object", "properties": {"status": {"enum": ["ok", "failing"]}, "ms": {"type": "number"}}}
     ready: Json = {
@@ -126,6 +130,15 @@ def _system(answers: Answers) -> Json:
             "getOpenapi", "This document", {"200": document | {"headers": answers.headers()}, **problems}
         ),
     }
+
+
+def _keys(answers: Answers, path: str) -> Json:
+    """The JWK Set (RFC 7517); its members depend on the kind of key."""
+    keys = {"type": "array", "items": {"type": "object"}}
+    found = {"type": "object", "properties": {"keys": keys}, "required": ["keys"]}
+    example = {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
+    known = {"200": json_answer("The keys.", found, example, answers), **answers.problems((401, *_REFUSED, 503))}
+    return {path: _get("getKeys", "The public keys that access tokens are signed with", known)}
 
 
 def _get(name: str, summary: str, responses: Json) -> Json:

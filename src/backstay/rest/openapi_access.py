@@ -1,13 +1,13 @@
-"""What rules mean for the contract: how one signs in, who must, and who can be refused although signed in."""
+"""What rules mean for the contract: how one signs in, and who must."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from ..schema.policy import NO_STANDING, Folded, Standing, fold, fold_write, names_in
+from ..schema.policy import NO_STANDING, fold, fold_write
 
 Rule = sa.ColumnElement[bool]
 #: The scheme that every program has.
@@ -47,22 +47,3 @@ def open_to_all(rule: Rule) -> bool:
 def readable_by_all(rule: Rule) -> bool:
     """Whether a read by this rule is answered for a principal that is not signed in, even if it finds nothing."""
     return fold(rule, NO_STANDING) is not False
-
-
-def refuses_some(rule: Rule) -> bool:
-    """Whether the rule alone can refuse a principal that is signed in: it names roles."""
-    return any(folded is False for folded in _foldings(rule))
-
-
-def depends_on_row(rules: Iterable[Rule]) -> bool:
-    """Whether any rule says something about the row, so that a write of a visible row can be refused."""
-    return any(not isinstance(folded, bool) for rule in rules for folded in _foldings(rule))
-
-
-def _foldings(rule: Rule) -> Iterator[Folded]:
-    """What is left of a rule for signed-in principals: none, each and all of the names that it tests for."""
-    roles, permissions = names_in(rule, "role"), names_in(rule, "permission")
-    alone = [Standing(True, roles=frozenset((name,))) for name in sorted(roles)]
-    alone += [Standing(True, permissions=frozenset((name,))) for name in sorted(permissions)]
-    for standing in (Standing(True), Standing(True, roles, permissions), *alone):
-        yield fold(rule, standing)

@@ -15,6 +15,10 @@ from .openapi_responses import Answers
 from .openapi_schemas import Components, Json
 
 TAG = "custom"
+_TAGS = {
+    TAG: "Endpoints of this program's own.",
+    "auth": "Registering, signing in and out, passwords and sessions.",
+}
 #: What FastAPI says of input that it refuses; ours is a Problem with 400.
 _FASTAPI_REFUSAL = "#/components/schemas/HTTPValidationError"
 _FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")
@@ -49,10 +53,20 @@ def join(document: Json, custom: Json, joint: Joint) -> None:
             taken = references[f"#/components/{section}/{name}"].rpartition("/")[2]
             components.sections.setdefault(section, {})[taken] = part
     _join_paths(document["paths"], custom.get("paths", {}), joint)
+    _join_tags(document, custom.get("tags", []))
+
+
+def _join_tags(document: Json, more: list[Json]) -> None:
+    """Every tag has a description, also one that only operations name."""
     known = {tag["name"] for tag in document["tags"]}
-    document["tags"] += [tag for tag in custom.get("tags", []) if tag["name"] not in known]
-    if any(TAG in operation["tags"] for item in document["paths"].values() for operation in _operations(item)):
-        document["tags"].append({"name": TAG, "description": "Endpoints of this program's own."})
+    document["tags"] += [tag for tag in more if tag["name"] not in known]
+    known |= {tag["name"] for tag in more}
+    used = [
+        tag for item in document["paths"].values() for operation in _operations(item) for tag in operation["tags"]
+    ]
+    for tag in dict.fromkeys(used):
+        if tag not in known:
+            document["tags"].append({"name": tag, "description": _TAGS.get(tag, f"Endpoints about {tag}.")})
 
 
 def _without_refusals(custom: Json) -> Json:
@@ -102,19 +116,24 @@ def _framed(joint: Joint, path: str, operation: Json) -> Json:
     takes = bool(operation.get("parameters")) or "requestBody" in operation or "{" in path
     body = [413] if "requestBody" in operation else []
     json = [406] if path.startswith(joint.base_path) else []
-    refusals = joint.answers.problems([*([400] if takes else []), 401, *json, *body, 414, 429, 431, 500])
+    refusals = joint.answers.problems([*([400] if takes else []), 401, 403, *json, *body, 414, 429, 431, 500])
     declared: Json = operation.get("responses", {})
-    answers = {status: _with_headers(part, joint.answers) for status, part in declared.items()}
+    answers = {status: _answer(status, part, joint.answers) for status, part in declared.items()}
     added = {status: part for status, part in refusals.items() if status not in answers}
     responses = answers | added | ({} if "default" in answers else {"default": joint.answers.other_problem()})
     ordered = {status: responses[status] for status in sorted(responses)}
     return {"security": joint.security, **operation, "responses": ordered}
 
 
-def _with_headers(response: Json, answers: Answers) -> Json:
+def _answer(status: str, response: Json, answers: Answers) -> Json:
+    """A declared answer with the frame's headers; a refusal without content is a Problem."""
     if "$ref" in response:
         return response
-    return {**response, "headers": {**response.get("headers", {}), **answers.headers()}}
+    headers = {**response.get("headers", {}), **answers.headers()}
+    if status[:1] not in ("4", "5") or "content" in response:
+        return {**response, "headers": headers}
+    content = {"application/problem+json": {"schema": answers.problem_ref()}}
+    return {**response, "headers": headers, "content": content}
 
 
 def _operations(item: Json) -> Iterator[Json]:

@@ -15,6 +15,7 @@ from ..query.names import INCLUDES_MAX, PATH_STEPS_MAX, operators_of
 from ..query.search import WORDS_MAX
 from ..query.values import LIST_ITEMS_MAX
 from ..schema.model import ADDITIVE, ORDERED, Column, Kind
+from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
 from .cursors import CURSOR_CHARS_MAX
 from .openapi_envelopes import CURSOR
@@ -23,7 +24,21 @@ from .params import PAGE_MAX
 
 #: Words of the grammar; a column of such a name is filtered as `name[eq]`.
 RESERVED = frozenset(
-    {"sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and", "group", "select", "q"}
+    {
+        "sort",
+        "page",
+        "limit",
+        "cursor",
+        "count",
+        "include",
+        "fields",
+        "or",
+        "and",
+        "group",
+        "select",
+        "q",
+        "with_deleted",
+    }
 )
 #: How many names an enumeration of paths may hold beyond the resource's own columns.
 PATHS_MAX = 40
@@ -318,6 +333,14 @@ def pages(config: Config, components: Components, *, keyset: bool) -> Iterator[J
         yield components.add("parameters", "cursor", query("cursor", text, cursor))
         count = query("count", "Whether `meta` has the total.", {"type": "boolean", "default": True})
         yield components.add("parameters", "count", count)
+
+
+def deleted(resource: Resource, components: Components) -> Iterator[Json]:
+    """`with_deleted`, where rows are deleted softly and somebody may see them."""
+    if resource.table.deleted is not None and resource.policy.restore is not nobody:
+        text = "Whether rows that were deleted are there too, or only they; for who may restore them."
+        schema = {"type": "string", "enum": ["true", "only", "false"]}
+        yield components.add("parameters", "with_deleted", query("with_deleted", text, schema))
 
 
 def aggregates(catalog: Catalog, resource: Resource) -> Iterator[Json]:

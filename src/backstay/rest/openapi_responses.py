@@ -143,20 +143,24 @@ class Answers:
         response = {"description": "The caller has this answer already.", "headers": self.headers("ETag")}
         return self.components.add("responses", "NotModified", response)
 
+    def problem_ref(self) -> Json:
+        """The schema of every refusal."""
+        return self.components.add("schemas", "Problem", problem_schema(success_flag=self.success_flag))
+
     def problems(self, statuses: Iterable[int]) -> Json:
         """Problem responses by status, of those that some error code has."""
         return {str(status): self._problem(status) for status in sorted(_STATUSES & set(statuses))}
 
     def other_problem(self) -> Json:
         """Any Problem: what an endpoint answers that raises its own."""
-        ref = self.components.add("schemas", "Problem", problem_schema(success_flag=self.success_flag))
+        ref = self.problem_ref()
         example = self._example("NOT_FOUND")
         content = {"application/problem+json": {"schema": ref, "example": example}}
         response = {"description": "Any other refusal.", "headers": self.headers(), "content": content}
         return self.components.add("responses", "OtherProblem", response)
 
     def _problem(self, status: int) -> Json:
-        ref = self.components.add("schemas", "Problem", problem_schema(success_flag=self.success_flag))
+        ref = self.problem_ref()
         examples = {code: {"value": self._example(code)} for code, e in CODES.items() if e.status == status}
         content = {"application/problem+json": {"schema": ref, "examples": examples}}
         headers = self.headers(*_MORE_HEADERS.get(status, ()))

@@ -14,6 +14,7 @@ from typing import Any, cast
 from ..query.payload import Action, Contract
 from ..schema.constraints import constraints_of
 from ..schema.model import Column, Kind
+from ..schema.policy import public
 from ..schema.resource import Catalog, Resource
 
 Json = dict[str, Any]
@@ -235,7 +236,7 @@ def row_schema(catalog: Catalog, resource: Resource, labels: Mapping[str, Label]
     Args:
         rows_max: the most rows of a relation.
     """
-    properties: Json = {name: wire_schema(column) for name, column in resource.columns.items()}
+    properties: Json = {name: _seen(resource, column) for name, column in resource.columns.items()}
     for name, target in catalog.ways(resource).items():
         if name in properties:
             continue
@@ -246,6 +247,13 @@ def row_schema(catalog: Catalog, resource: Resource, labels: Mapping[str, Label]
         properties[name] = {"description": f"Present with `include={name}`.", **held}
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     return {"description": resource.table.description, **schema} if resource.table.description else schema
+
+
+def _seen(resource: Resource, column: Column) -> Json:
+    """A field as a row shows it: null, where its own rule does not hold."""
+    own = resource.policy.fields.get(column.name)
+    schema = wire_schema(column)
+    return schema if own is None or own.read is public else nullable(schema)
 
 
 def body_schema(contract: Contract, components: Components, *, without: Iterable[str] = ()) -> Json:
