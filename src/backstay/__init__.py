@@ -8,18 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .app import Backstay
+    from .auth.accounts import AccountOptions
+    from .auth.passwords import Hashing
+    from .auth.ready_user import User
+    from .auth.user import UserBase
     from .config import Config
     from .context import Context, Principal, PrincipalKind
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
     from .existing import reflect
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
-    from .schema.policy import has_permission, has_role, me, nobody, public, signed_in
+    from .schema.mixins import SoftDelete, TenantScoped
+    from .schema.policy import FieldRule, has_permission, has_role, me, nobody, public, signed_in
+    from .services.mail import Mail
 
 _HOMES = {
+    "AccountOptions": "auth.accounts",
     "Backstay": "app",
     "Config": "config",
     "Context": "context",
+    "FieldRule": "schema.policy",
     "ForbiddenError": "errors",
+    "Hashing": "auth.passwords",
+    "Mail": "services.mail",
     "Model": "schema.base",
     "ModelBase": "schema.base",
     "NotFoundError": "errors",
@@ -27,6 +37,10 @@ _HOMES = {
     "Principal": "context",
     "PrincipalKind": "context",
     "Problem": "errors",
+    "SoftDelete": "schema.mixins",
+    "TenantScoped": "schema.mixins",
+    "User": "auth.ready_user",
+    "UserBase": "auth.user",
     "UtcDateTime": "schema.base",
     "UuidKey": "schema.base",
     "ValidationError": "errors",
@@ -40,10 +54,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccountOptions",
     "Backstay",
     "Config",
     "Context",
+    "FieldRule",
     "ForbiddenError",
+    "Hashing",
+    "Mail",
     "Model",
     "ModelBase",
     "NotFoundError",
@@ -51,6 +69,10 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Problem",
+    "SoftDelete",
+    "TenantScoped",
+    "User",
+    "UserBase",
     "UtcDateTime",
     "UuidKey",
     "ValidationError",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from . import accounts
+from .accounts import jwks
+from .accounts.wiring import Parts, Wired, wire
+from .auth.accounts import AccountOptions, Accounts, Declared
 from .auth.tokens import Tokens
 from .config import Config
 from .console.docs import Docs
@@ -16,11 +21,12 @@ from .console.health import Health
 from .console.metrics import Metrics
 from .context import Context
 from .db.database import Database
+from .db.lookups import Lookups
 from .db.opened import open_database
 from .db.sessions import Sessions
 from .engine import Engine
-from .errors import OperatorError, perhaps
-from .http.custom import CustomEndpoints
+from .exposures import Exposure, attribute, catalog_of, given_or
+from .http.custom import CustomEndpoints, Endpoints
 from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
@@ -28,27 +34,13 @@ from .rest.limits import quotas_of
 from .rest.openapi import document
 from .rest.routes import Methods, Route, Routes, route_table
 from .schema.declare import schema_of
-from .schema.model import Schema, Table
-from .schema.policy import Policy, nobody, public
-from .schema.resource import Catalog, Resource, natural_key
+from .schema.model import Schema
+from .schema.policy import FieldRule, Policy, nobody, public
+from .schema.resource import Catalog
+from .services.mail import Mailer
 from .sql.dialect import Dialect
 from .stores.limits import Limits
 from .stores.opened import open_limits
-
-Endpoint = Callable[..., Any]
-
-
-@dataclass(slots=True)
-class Exposure:
-    """What `app.resource` was told, before the schema is known."""
-
-    model: Any
-    name: str | None
-    key: tuple[str, ...]
-    policy: Policy
-    hidden: frozenset[str]
-    cache_s: int
-    limit: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +56,10 @@ class Runtime:
     observations: Observations
     dialect: Dialect
     limits: Limits
+    accounts: Accounts | None
 
 
-class Backstay:
+class Backstay(Endpoints):
     """A backend derived from models and rules.
 
     Args:
@@ -90,17 +83,19 @@ class Backstay:
         version: str = "1.0.0",
         envelope: Literal["data", "success"] = "data",
     ) -> None:
+        super().__init__(name)
         self.name = name
         self.description = description
         self.version = version
         self.seeders: list[Callable[..., None]] = []
+        self.mail_sender: Mailer | None = None
         self.config = config or Config.from_environment()
         #: Whether it serves a database that is not made from models, and so not migrated by them.
         self.existing = schema is not None
         self._schema = schema
         self._envelope = envelope
         self._exposures: list[Exposure] = []
-        self._custom: CustomEndpoints | None = None
+        self._accounts: Declared | None = None
         self._runtime: Runtime | None = None
 
     def resource(
@@ -116,7 +111,10 @@ class Backstay:
         delete: Any = None,
         check: Any = None,
         stamp: dict[Any, Any] | None = None,
+        restore: Any = None,
+        fields: dict[Any, FieldRule] | None = None,
         hidden: Sequence[Any] = (),
+        shown: Sequence[Any] = (),
         cache: int = 0,
         limit: str = "",
     ) -> None:
@@ -129,27 +127,49 @@ class Backstay:
             read, create, update, delete: rules; `write` stands for the last three.
             check: what must hold of a row after it was written.
             stamp: columns that the server sets from the principal: `{Score.player_id: me.id}`.
+            restore: who sees and restores rows that were deleted softly; see `SoftDelete`.
+            fields: rules of single fields: `{User.email: FieldRule(read=User.id == me.id)}`.
             hidden: columns that no front end shows, accepts, filters or sorts by.
+            shown: columns that are shown though their model says that they are a person's own, such as `User.email`.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
             limit: requests of one caller to it, such as `10/minute` or `off`; counted apart from all others.
         """
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
-            read=_or(read, nobody),
-            create=_or(create, _or(write, nobody)),
-            update=_or(update, _or(write, nobody)),
-            delete=_or(delete, _or(write, nobody)),
-            check=_or(check, public),
-            stamp={_attribute(column): value for column, value in (stamp or {}).items()},
+            read=given_or(read, nobody),
+            create=given_or(create, given_or(write, nobody)),
+            update=given_or(update, given_or(write, nobody)),
+            delete=given_or(delete, given_or(write, nobody)),
+            check=given_or(check, public),
+            restore=given_or(restore, nobody),
+            stamp={attribute(column): value for column, value in (stamp or {}).items()},
+            fields={attribute(column): rule for column, rule in (fields or {}).items()},
         )
-        hides = frozenset(_attribute(column) for column in hidden)
-        exposure = Exposure(model, name, tuple(_attribute(n) for n in names), policy, hides, cache, limit)
+        hides, shows = (frozenset(attribute(column) for column in columns) for columns in (hidden, shown))
+        exposure = Exposure(model, name, tuple(attribute(n) for n in names), policy, hides, shows, cache, limit)
         self._exposures.append(exposure)
+
+    def accounts(self, user: type[Any], options: AccountOptions | None = None) -> None:
+        """Turn accounts on: people register, sign in and out, and rules know them.
+
+        Args:
+            user: the model of people: `backstay.User`, or a class of your own with `UserBase`.
+            options: how they sign in.
+
+        Raises:
+            OperatorError: a model that is none of accounts.
+
+        Example:
+            >>> app.accounts(User)
+        """
+        self._accounts = Declared(user, options or AccountOptions())
+        accounts.add_endpoints(self.custom_endpoints(), self.config.base_path)
 
     @property
     def models(self) -> list[type[Any]]:
-        """The exposed mapped classes."""
-        return [e.model for e in self._exposures if isinstance(e.model, type)]
+        """The exposed mapped classes, and that of the users."""
+        users = [] if self._accounts is None else [self._accounts.user]
+        return [e.model for e in self._exposures if isinstance(e.model, type)] + users
 
     @property
     def schema(self) -> Schema:
@@ -164,56 +184,7 @@ class Backstay:
         Raises:
             OperatorError: nothing exposed, or a key or name that is not there.
         """
-        schema = self.schema
-        resources: dict[str, Resource] = {}
-        for exposure in self._exposures:
-            table = schema.by_model(exposure.model) or schema.tables.get(str(exposure.model))
-            if table is None:
-                hint = perhaps(str(exposure.model), schema.tables, noun="table")
-                raise OperatorError(f"There is no table {exposure.model!r}. {hint}")
-            name = exposure.name or table.name
-            missing = [n for n in (*exposure.policy.stamp, *exposure.hidden) if n not in table.columns]
-            if missing:
-                hint = perhaps(missing[0], table.columns, noun="column")
-                raise OperatorError(f"{table.name} has no column {missing[0]!r}. {hint}")
-            _keep_hidden(table, exposure.hidden)
-            key = natural_key(table, exposure.key or table.key)
-            resources[name] = Resource(
-                name, table, key, exposure.policy, exposure.hidden, exposure.cache_s, exposure.limit
-            )
-        if not resources:
-            raise OperatorError(f"{self.name} exposes nothing: call app.resource(Model, read=...).")
-        return Catalog(schema, resources)
-
-    def route(self, method: str, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom endpoint: an ordinary FastAPI route.
-
-        Args:
-            options: FastAPI's, and `limit`, a rate of its own such as `10/minute`.
-        """
-        if self._custom is None:
-            self._custom = CustomEndpoints(self.name)
-        return self._custom.add(method, path, **options)
-
-    def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `GET` endpoint."""
-        return self.route("GET", path, **options)
-
-    def post(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `POST` endpoint."""
-        return self.route("POST", path, **options)
-
-    def put(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `PUT` endpoint."""
-        return self.route("PUT", path, **options)
-
-    def patch(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `PATCH` endpoint."""
-        return self.route("PATCH", path, **options)
-
-    def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom `DELETE` endpoint."""
-        return self.route("DELETE", path, **options)
+        return catalog_of(self.schema, self._exposures, self.name)
 
     def session(self, context: Context | None = None) -> AsyncSession:
         """A read-only ORM session for a custom endpoint, which decides itself what it shows.
@@ -226,6 +197,29 @@ class Backstay:
             ...     game = await session.get(Game, 7)
         """
         return self.start().sessions.open(context)
+
+    def transaction(self, context: Context | None = None) -> AbstractAsyncContextManager[AsyncSession]:
+        """An ORM session that may write: one transaction, committed at the end of its block.
+
+        Args:
+            context: the endpoint's; the session's statements are counted in it, and its deadline holds.
+
+        Example:
+            >>> async with app.transaction(ctx) as session:
+            ...     session.add(Game(slug="tetris", name="Tetris"))
+        """
+        return self.start().sessions.begin(context)
+
+    def mailer(self, function: Mailer) -> Mailer:
+        """Register the function that sends mail.
+
+        Example:
+            >>> @app.mailer
+            ... async def send(mail: Mail) -> None:
+            ...     await smtp.send_message(mail.to, mail.subject, mail.text)
+        """
+        self.mail_sender = function
+        return function
 
     def seeder(self, function: Callable[..., None]) -> Callable[..., None]:
         """Register a function that `backstay db seed` calls with an ORM session and a progress helper."""
@@ -262,13 +256,15 @@ class Backstay:
             OperatorError: anything the operator has to mend first.
         """
         if self._runtime is None:
-            self._runtime = start(self, self._custom, success_flag=self._envelope == "success")
+            self._runtime = start(self, self._custom, self._accounts, success_flag=self._envelope == "success")
         return self._runtime
 
     async def stop(self) -> None:
         """Finish what runs and close the database."""
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
+            if runtime.accounts is not None:
+                await runtime.accounts.close()
             await runtime.sessions.close()
             await runtime.database.close()
             await runtime.limits.close()
@@ -283,11 +279,12 @@ class Backstay:
             await runtime.frame(scope, receive, send)
 
 
-def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) -> Runtime:
+def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | None, *, success_flag: bool) -> Runtime:
     """Wire one process's parts."""
     config = app.config
     catalog = app.catalog()
-    read_only = not any(r.writable and _may_write(r.policy) for r in catalog.resources.values())
+    writes = any(r.writable and _may_write(r.policy) for r in catalog.resources.values())
+    read_only = declared is None and not writes
     dialect, database = open_database(config, read_only=read_only)
     observations = Observations()
     engine = Engine(catalog, dialect, database, config, observations)
@@ -297,6 +294,12 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
     docs = Docs(app.name)
     assets = observations.request("GET", "/docs/assets")
     fixed[b"/docs"] = {"GET": (docs.page, observations.request("GET", "/docs"))}
+    sessions = Sessions(config, database.turn)
+    wired: Wired | None = None
+    if declared is not None and custom is not None:
+        parts = Parts(config, engine, sessions, Lookups(database, dialect), log, app.mail_sender)
+        wired = wire(declared, app.name, parts, custom)
+        fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
     literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
     routes = Routes(engine, config, observations, fixed, custom=literal, success_flag=success_flag)
 
@@ -313,15 +316,17 @@ def start(app: Backstay, custom: CustomEndpoints | None, *, success_flag: bool) 
         config,
         routes.find,
         other,
-        tokens.principal,
+        wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
         observations=observations,
         log=log,
         quotas=quotas_of(config, catalog, custom, observations, limits),
         fallback=custom,
         success_flag=success_flag,
+        cookies=wired is not None,
     )
     log.later = frame.schedule_flush
-    return Runtime(engine, database, Sessions(config), frame, routes, health, observations, dialect, limits)
+    known = wired.accounts if wired else None
+    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, limits, known)
 
 
 def _fixed_routes(
@@ -343,14 +348,6 @@ def _fixed_routes(
     return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
 
 
-def _keep_hidden(table: Table, hidden: frozenset[str]) -> None:
-    """A search tells what a column holds, even if no answer shows it."""
-    searched = table.search.columns if table.search is not None else ()
-    told = next((name for name in sorted(hidden) if table.columns[name].sql.name in searched), None)
-    if told is not None:
-        raise OperatorError(f"{table.name}.{told} is hidden, and searched: take it out of hidden= or __search__.")
-
-
 def _may_write(policy: Policy) -> bool:
     return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
 
@@ -364,12 +361,3 @@ async def _lifespan(app: Backstay, receive: Receive, send: Send) -> None:
             await app.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
-
-
-def _or(rule: Any, default: Any) -> Any:
-    return default if rule is None else rule
-
-
-def _attribute(column: Any) -> str:
-    """The API name of a mapped attribute, or the name itself."""
-    return column if isinstance(column, str) else str(column.key)

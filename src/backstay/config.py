@@ -43,9 +43,15 @@ class Config:
     inline_budget_ms: float = 5.0
     reader_threads: int = 4
     write_queue_max: int = 1_024
-    pool_size: int = 10
+    pool_size: int = 16
     pool_mode: str = "session"
     replicas: str = ""
+    public_url: str = ""
+    token_algorithm: str = "Ed25519"
+    access_token_s: int = 900
+    refresh_token_s: int = 604_800
+    session_cache_s: int = 300
+    revocation_check_ms: int = 100
     rate_limit: str = "100/minute"
     valkey_url: str = ""
     cors_origins: str = ""
@@ -128,6 +134,12 @@ _HELP: Mapping[str, str] = {
     "write_queue_max": "Writes that may wait for SQLite's writer or a connection before new ones get 503.",
     "pool_size": "Most PostgreSQL connections of one process.",
     "pool_mode": "session, or transaction behind a pooler such as PgBouncer that shares connections.",
+    "public_url": "Where callers reach this server, for links in mails; also the issuer of its tokens.",
+    "token_algorithm": "Ed25519, ES256 or HS256: what signs access tokens of accounts.",
+    "access_token_s": "How long an access token lasts.",
+    "refresh_token_s": "How long a session lasts without use.",
+    "session_cache_s": "How long a process remembers a session's user, roles and tenant.",
+    "revocation_check_ms": "How long a session that was ended elsewhere may still be trusted here.",
     "replicas": "URLs of PostgreSQL read replicas, separated by commas.",
     "rate_limit": "Requests of one user, API key or anonymous address, such as 100/minute or 5/10 seconds; or off.",
     "valkey_url": "Valkey in which processes share rate limits: valkey://127.0.0.1:6379/0. Without it, each counts.",

@@ -37,6 +37,11 @@ CODES: Mapping[str, ErrorCode] = _table(
     ("MALFORMED_REQUEST", 400, "Malformed request", "Send valid UTF-8 and percent-encoding in the URL."),
     ("UNAUTHENTICATED", 401, "Authentication required", "Send `Authorization: Bearer <token>`."),
     ("INVALID_TOKEN", 401, "Invalid token", "Sign in again and send the new token."),
+    ("WRONG_CREDENTIALS", 401, "Wrong credentials", "Check the login and the password, or reset the password."),
+    ("EMAIL_UNVERIFIED", 403, "E-mail address not confirmed", "Follow the link in the mail, or ask for a new one."),
+    ("CSRF_FAILED", 403, "CSRF token missing or wrong", "Send the value of the CSRF cookie in X-CSRF-Token."),
+    ("TOO_MANY_ATTEMPTS", 429, "Too many attempts", "Wait for the time in Retry-After, or reset the password."),
+    ("MAIL_UNAVAILABLE", 503, "No mail can be sent", "Ask the operator to declare a mailer: @app.mailer."),
     ("NOT_FOUND", 404, "Not found", "Check the path and the key."),
     ("METHOD_NOT_ALLOWED", 405, "Method not allowed", "Use one of the methods in the Allow header."),
     ("NOT_ACCEPTABLE", 406, "Not acceptable", "Accept application/json."),
@@ -54,6 +59,7 @@ CODES: Mapping[str, ErrorCode] = _table(
     # planner
     ("FORBIDDEN", 403, "Forbidden", "Ask for the role or scope that the resource's rule names."),
     ("INSUFFICIENT_SCOPE", 403, "Insufficient scope", "Use a key or token with the scope that detail names."),
+    ("TENANT_REQUIRED", 403, "Tenant required", "Choose a tenant: sign in to one, or send the tenant header."),
     ("READ_ONLY", 405, "Read only", "The table has no usable key or is a view: write to its base table."),
     # engine
     ("CONFLICT", 409, "Conflict", "Another row already has these values: change them or update that row."),

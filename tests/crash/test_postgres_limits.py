@@ -5,7 +5,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
@@ -49,6 +49,15 @@ async def idle(url: str) -> None:
     deadline = time.monotonic() + 2
     while found := await asyncio.to_thread(number, url, CONNECTED + " AND state <> 'idle'"):
         assert time.monotonic() < deadline, found
+
+
+async def seen(happened: Callable[[], bool]) -> None:
+    """Wait for PostgreSQL to publish a statistic, which its processes do about once a second."""
+    for _ in range(100):
+        if happened():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not happen")
 
 
 async def create(wire: Wire, code: str) -> tuple[int, dict[str, str], bytes]:
@@ -204,12 +213,14 @@ def test_deadlocks_are_run_again() -> None:
             "CREATE TRIGGER b_other BEFORE UPDATE ON entries FOR EACH ROW EXECUTE FUNCTION lock_other()",
         )
 
+        here = "datname = current_database()"
+
         async def talk(server: Server) -> None:
             wires = [await server.connect() for _ in range(4)]
             for j in range(3):
                 answers = await asyncio.gather(*(change(w, 1 + i % 2, j + 2) for i, w in enumerate(wires)))
                 assert [answer[0] for answer in answers] == [200] * 4, answers
-            assert number(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") > 0
+            await seen(lambda: number(url, f"SELECT deadlocks FROM pg_stat_database WHERE {here}") > 0)
             with psycopg.connect(url) as other:
                 other.execute("SELECT pg_advisory_xact_lock(1), pg_advisory_xact_lock(2)")
                 assert refused(await change(wires[0], 1, 9)) == "QUERY_TIMEOUT"

@@ -100,11 +100,11 @@ def client(tmp_path: Path, seen: Seen) -> Iterator[Client]:
 def test_an_endpoint_that_takes_too_long_is_503(client: Client, seen: Seen, path: str) -> None:
     """At the deadline, whether it waits, blocks a thread or will not be cancelled; the next request is as ever."""
     began = time.monotonic()
-    answer = client.get(path, rooted=True)
+    answer = client.get(path, base="")
     assert TIMEOUT_S <= time.monotonic() - began < TIMEOUT_S + 0.5
     assert (answer.status, answer.json["code"]) == (503, "DEADLINE_EXCEEDED")
     assert answer.headers["x-request-id"] == answer.json["request_id"]
-    assert client.get("/quick", rooted=True).status == 200
+    assert client.get("/quick", base="").status == 200
     seen.let_go.set()
     client.loop.run_until_complete(asyncio.sleep(0.05))
     assert seen.cancelled == (path != "/blocks")
@@ -140,10 +140,10 @@ def test_a_body_that_stops_coming_is_given_up(client: Client) -> None:
 
 def test_an_answer_that_has_begun_may_take_longer(client: Client) -> None:
     """What streams is not cut off; the deadline is for the beginning of the answer."""
-    answer = client.get("/streams", rooted=True)
+    answer = client.get("/streams", base="")
     assert (answer.status, answer.body) == (200, b"part " * 5)
 
 
 def test_an_endpoint_knows_its_deadline(client: Client) -> None:
     """Context says until when it may work."""
-    assert 0 < client.get("/quick", rooted=True).json <= TIMEOUT_S
+    assert 0 < client.get("/quick", base="").json <= TIMEOUT_S

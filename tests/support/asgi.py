@@ -21,11 +21,12 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response."""
+    """One response; `cookies` are its Set-Cookie headers."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
     @property
     def json(self) -> Any:
@@ -97,23 +98,27 @@ class Client:
         body: Any = None,
         credential: str = "",
         headers: Headers | None = None,
-        peer: str = "",
-        rooted: bool = False,
+        more: Headers = (),
+        base: str | None = None,
+        peer: str = "192.0.2.1",
     ) -> Answer:
-        """One request, for tests that send many at once; `headers`, where given, are all that is sent.
+        """One request, for tests that send many at once.
 
         Args:
+            headers: where given, all that is sent, but for `more`.
+            base: the base path, if not the app's.
             peer: the address that it comes from.
-            rooted: the path is not below the base path.
         """
         raw = query if isinstance(query, (str, bytes)) else urlencode(list(query))
         path = path.encode() if isinstance(path, str) else path
-        full = self.app.config.base_path.encode() + path if path.startswith(b"/") and not rooted else path
+        base = self.app.config.base_path if base is None else base
+        full = base.encode() + path if path.startswith(b"/") else path
         sent = list(headers) if headers is not None else [(b"host", b"test")]
         if body is not None and headers is None:
             sent.append((b"content-type", b"application/json"))
         if credential:
             sent.append((b"authorization", credential.encode()))
+        sent += list(more)
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         scope = {
             "type": "http",
@@ -123,7 +128,7 @@ class Client:
             "query_string": raw.encode() if isinstance(raw, str) else raw,
             "headers": sent,
             "scheme": "http",
-            "client": (peer, 40_000) if peer else None,
+            "client": (peer, 50_000),
         }
         seen: dict[str, Any] = {"body": b""}
 
@@ -141,7 +146,8 @@ class Client:
 
         await self.app(scope, receive, send)
         named = {bytes(n).decode(): bytes(v).decode("latin-1") for n, v in seen["headers"]}
-        return Answer(seen["status"], named, seen["body"])
+        cookies = [bytes(v).decode("latin-1") for n, v in seen["headers"] if bytes(n) == b"set-cookie"]
+        return Answer(seen["status"], named, seen["body"], tuple(cookies))
 
 
 def quiet(where: Path | str, **settings: Any) -> Config:

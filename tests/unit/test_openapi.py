@@ -37,7 +37,7 @@ from backstay.rest.routes import route_table
 from backstay.schema.base import NAMING, ModelBase, UuidKey
 from backstay.schema.declare import schema_of
 from backstay.schema.model import Kind
-from backstay.schema.policy import Policy, has_role, me, nobody, public, signed_in
+from backstay.schema.policy import Policy, Standing, has_role, me, nobody, public, signed_in
 from backstay.schema.resource import Catalog, Resource, natural_key
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -626,7 +626,7 @@ def test_what_the_grammar_parameters_admit_is_planned(path: str, name: str) -> N
         if isinstance(parsed.query, Aggregate):  # no schema can say that two outputs need two names
             outputs = [".".join(path) for path in parsed.query.group] + [m.name for m in parsed.query.measures]
             assume(len(set(outputs)) == len(outputs))
-        plan = planner.plan(parsed.query, (True, frozenset()))
+        plan = planner.plan(parsed.query, Standing(True))
         for slot, value in zip(plan.slots, parsed.raw, strict=True):
             if slot.column is not None and isinstance(value, str) and slot.form in (Form.SCALAR, Form.LIST):
                 (values.parse if slot.form is Form.SCALAR else values.parse_list)(slot.column, value)

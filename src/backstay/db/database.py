@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -78,6 +79,14 @@ class Database(Protocol):
 
         Raises:
             ConstraintViolationError, RefusedError, Problem
+        """
+        ...
+
+    def turn(self, context: Context) -> AbstractAsyncContextManager[None]:
+        """A block in which a session may write in one transaction; it has ended by the context's deadline.
+
+        It does not have to wait then for other writes of this process, and behind the block the context has a
+        position, where reads need one.
         """
         ...
 

@@ -96,21 +96,38 @@ def create_sync_engine(
     return engine
 
 
-def create_session_engine(config: Config) -> AsyncEngine:
-    """A read-only asyncio engine for ORM sessions, whose connections are few.
+def create_session_engine(config: Config, *, write: bool = False) -> AsyncEngine:
+    """An asyncio engine for ORM sessions, whose connections are few; read-only unless `write` says otherwise.
 
     Its failures are a caller's to see: a PostgreSQL server that cannot be reached is `UNAVAILABLE`.
     """
-    options: dict[str, Any] = {"max_overflow": 0, "pool_timeout": config.request_timeout_s}
+    # A failure is logged with its cause, and parameters may be secrets.
+    options: dict[str, Any] = {
+        "max_overflow": 0,
+        "pool_timeout": config.request_timeout_s,
+        "hide_parameters": True,
+    }
     if backend_of(config.database_url) == "sqlite":
-        return apsw_async.create_apsw_async_engine(config.database_url, pool_size=config.reader_threads, **options)
+        if not write:
+            options["pool_size"] = config.reader_threads
+            return apsw_async.create_apsw_async_engine(config.database_url, **options)
+
+        def prepare(connection: Any) -> None:
+            connection.pragma("foreign_keys", True)
+            connection.pragma("synchronous", 2)
+            connection.set_busy_timeout(int(config.request_timeout_s * 1_000))
+
+        # One: a file has one writer at a time, and a queue here is fairer than SQLite's waiting.
+        return apsw_async.create_apsw_async_engine(
+            config.database_url, write=True, on_connect=prepare, pool_size=1, **options
+        )
     # A connection that the server closed meanwhile is replaced, not used.
     options |= {"pool_size": SESSIONS_MAX, "pool_pre_ping": True}
     # A pooler gives each transaction another process of the server: nothing may stay there.
     shared = config.pool_mode == "transaction"
     if shared:
         options["connect_args"] = {"prepare_threshold": None}
-    engine = create_async_engine(psycopg_url(config.database_url), **_postgres_options(options, write=False))
+    engine = create_async_engine(psycopg_url(config.database_url), **_postgres_options(options, write=write))
     deadline = f"{int(config.request_timeout_s * 1_000)}ms"
     settings = {"TimeZone": "UTC", "DateStyle": "ISO, MDY", "statement_timeout": deadline}
     _prepare(engine.sync_engine, settings, failure=_unavailable, shared=shared)

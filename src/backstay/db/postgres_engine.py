@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ..config import Config
@@ -138,6 +139,21 @@ class PostgresDatabase:
             self._slow[job.statement] = True
         elif seconds < QUICK_S and self._slow:
             self._slow.pop(job.statement, None)
+
+    @asynccontextmanager
+    async def turn(self, context: Context) -> AsyncGenerator[None]:
+        """A block in which a session writes: transactions lock row by row, so there is nothing to wait for.
+
+        Behind it, the context knows what a later read of a replica has to show.
+        """
+        yield
+        if self._replicas is not None:
+            position: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+            try:
+                self._primary.read(Job(POSITION, (), context, position))
+                context.wrote = int((await position)[0][0])
+            except Problem:
+                context.wrote = UNREACHED
 
     async def ping(self) -> None:
         """Raise when the server does not answer."""

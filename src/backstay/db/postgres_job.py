@@ -9,11 +9,8 @@ from typing import Any
 
 from ..context import Context
 from ..errors import Problem
-from ..sql.statement import Output, Statement
+from ..sql.statement import Statement
 from .database import Row
-
-#: Outputs that are numbers to whoever reads the row; the others stay the bytes that PostgreSQL sent.
-_WHOLE = frozenset({Output.TOTAL, Output.VERSION, Output.COUNT, Output.ALLOWED})
 
 
 class Job:
@@ -76,12 +73,12 @@ class Job:
         return made
 
     def take(self, result: Any) -> None:
-        """Read the rows of a result."""
-        outputs = self.statement.outputs
+        """Read the rows of a result: what is no number stays the bytes that PostgreSQL sent."""
+        whole = self.statement.whole
         value = result.get_value
-        columns = range(len(outputs))
         self.rows = [
-            tuple([_read(value(row, column), outputs[column]) for column in columns]) for row in range(result.ntuples)
+            tuple([_read(value(row, column), number=number) for column, number in enumerate(whole)])
+            for row in range(result.ntuples)
         ]
 
     def finish(self) -> None:
@@ -105,8 +102,8 @@ class Job:
         return now > self.context.deadline
 
 
-def _read(value: bytes | None, output: Output) -> Any:
-    return int(value) if value is not None and output in _WHOLE else value
+def _read(value: bytes | None, *, number: bool) -> Any:
+    return int(value) if number and value is not None else value
 
 
 def unavailable(detail: str = "The database does not answer now.") -> Problem:

@@ -1,45 +1,129 @@
-"""ORM sessions for custom endpoints: read-only, on connections of their own, counted like every statement.
+"""ORM sessions for code that is no front end: to read, or to write in one transaction; their statements count.
 
-They read what the program asks for: a resource's rules are not applied to them. Writes go through the API until
-changes made in a session are recorded.
+They do what the program asks for: a resource's rules are not applied to them. They have connections of their own.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from ..config import Config
 from ..context import Context
+from ..errors import Problem
 from .engines import create_session_engine
 
+Turn = Callable[[Context], AbstractAsyncContextManager[None]]
 _CONTEXT = "backstay_context"
+#: SQLite's result codes for a file that somebody else writes.
+_SQLITE_BUSY = frozenset({5, 6})
+#: PostgreSQL's classes of errors that are worth another try (appendix A of its manual), and its code of a timeout.
+_POSTGRES_AGAIN = ("08", "40", "53", "57P")
+_POSTGRES_CANCELED = "57014"
 
 
 class Sessions:
-    """Opens sessions on one database; the first one opens its connections."""
+    """Opens sessions on one database; the first of each kind opens its connections.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        turn: see `Database.turn`.
+    """
+
+    def __init__(self, config: Config, turn: Turn = lambda context: nullcontext()) -> None:
         self._config = config
-        self._engine: AsyncEngine | None = None
+        self._turn = turn
+        self._reading: AsyncEngine | None = None
+        self._writing: AsyncEngine | None = None
+        self._committed: list[Callable[[], object]] = []
+
+    def on_commit(self, listener: Callable[[], object]) -> None:
+        """Call this after each transaction of this process that was committed."""
+        self._committed.append(listener)
 
     def open(self, context: Context | None = None) -> AsyncSession:
-        """A session to use in `async with`; `context` is the request that its statements count for."""
-        if self._engine is None:
-            self._engine = create_session_engine(self._config)
-            event.listen(self._engine.sync_engine, "before_cursor_execute", _count)
-        return AsyncSession(self._engine.execution_options(**{_CONTEXT: context}), expire_on_commit=False)
+        """A session to read in, for `async with`; `context` is the request that its statements count for."""
+        if self._reading is None:
+            self._reading = self._engine(write=False)
+        return _session(self._reading, context)
+
+    @asynccontextmanager
+    async def begin(self, context: Context | None = None) -> AsyncGenerator[AsyncSession]:
+        """A session to write in: one transaction, committed at the end of the block, undone by an error.
+
+        On SQLite it is the only writer from its first statement on, so a block should neither wait nor compute.
+
+        Args:
+            context: the request that its statements count for; its deadline bounds the whole block.
+
+        Raises:
+            Problem: `UNAVAILABLE` when the database cannot be written before the deadline.
+
+        Example:
+            >>> async with sessions.begin(ctx) as session:  # doctest: +SKIP
+            ...     session.add(Game(slug="tetris", name="Tetris"))
+        """
+        if self._writing is None:
+            self._writing = self._engine(write=True)
+        context = context or Context("")
+        bound = asyncio.timeout(context.deadline - time.monotonic())
+        try:
+            async with bound, self._turn(context), _session(self._writing, context) as session, session.begin():
+                yield session
+        except PoolTimeoutError:
+            raise _unavailable("Too many transactions are waiting.") from None
+        except TimeoutError:
+            if not bound.expired():
+                raise  # the block's own
+            raise _unavailable("The transaction took too long.") from None
+        except DBAPIError as error:
+            problem = _temporary(error)
+            if problem is None:
+                raise
+            raise problem from error
+        for listener in self._committed:
+            listener()
 
     async def close(self) -> None:
         """Let go of the connections."""
-        if self._engine is not None:
-            await self._engine.dispose()
+        for engine in (self._reading, self._writing):
+            if engine is not None:
+                await engine.dispose()
+
+    def _engine(self, *, write: bool) -> AsyncEngine:
+        engine = create_session_engine(self._config, write=write)
+        event.listen(engine.sync_engine, "before_cursor_execute", _count)
+        return engine
+
+
+def _session(engine: AsyncEngine, context: Context | None) -> AsyncSession:
+    return AsyncSession(engine.execution_options(**{_CONTEXT: context}), expire_on_commit=False)
 
 
 def _count(connection: sa.Connection, *_: Any) -> None:
     context: Context | None = connection.get_execution_options()[_CONTEXT]
     if context is not None:
         context.statements += 1
+
+
+def _temporary(error: DBAPIError) -> Problem | None:
+    """What a caller is told of an error that may be gone when asked again."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if isinstance(code, int) and code & 0xFF in _SQLITE_BUSY:
+        return _unavailable("Another process is writing.")
+    state = getattr(error.orig, "sqlstate", None) or ("08000" if error.connection_invalidated else "")
+    if state == _POSTGRES_CANCELED:
+        return Problem("QUERY_TIMEOUT", headers=(("retry-after", "5"),))
+    return _unavailable("The database cannot be written now.") if state.startswith(_POSTGRES_AGAIN) else None
+
+
+def _unavailable(detail: str) -> Problem:
+    return Problem("UNAVAILABLE", detail, headers=(("retry-after", "1"),))

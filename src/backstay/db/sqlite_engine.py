@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import apsw
@@ -180,6 +181,10 @@ class SqliteDatabase:
             return await self._writer.submit(statement, parameters, context.deadline)
         finally:
             _count(statement, context, time.perf_counter() - started)
+
+    def turn(self, context: Context) -> AbstractAsyncContextManager[None]:
+        """A block in which a session writes, and the writer does not."""
+        return nullcontext() if self._writer is None else self._writer.turn(context.deadline)
 
     def ping(self) -> None:
         """Raise when the file does not answer."""

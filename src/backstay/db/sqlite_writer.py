@@ -13,7 +13,8 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..errors import Problem
 from ..sql.statement import Output, Statement
 from .database import RefusedError, Row
 from .sqlite_connection import open_connection, translated
+from .sqlite_turns import Turn
 
 GROUP_MAX = 256
 
@@ -46,7 +48,7 @@ class Writer:
     def __init__(self, path: str, *, waiting_max: int) -> None:
         self._path = path
         self._waiting_max = waiting_max
-        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Write | Turn | None] = queue.SimpleQueue()
         self._connection = open_connection(path, write=True)
         self._thread = threading.Thread(target=self._run, name="backstay-writer", daemon=True)
         self._thread.start()
@@ -62,12 +64,31 @@ class Writer:
         Raises:
             Problem: `UNAVAILABLE` when too many writes wait already.
         """
-        if self._queue.qsize() >= self._waiting_max:
-            raise Problem("UNAVAILABLE", "Too many writes are waiting.", headers=(("retry-after", "1"),))
+        self._admit()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Row | None] = loop.create_future()
         self._queue.put(Write(statement, parameters, deadline, future, loop))
         return future
+
+    @asynccontextmanager
+    async def turn(self, deadline: float) -> AsyncGenerator[None]:
+        """A block in which somebody else writes: the writer rests, in its turn, until the block ends.
+
+        Raises:
+            Problem: `UNAVAILABLE` when too many writes wait already.
+        """
+        self._admit()
+        turn = Turn(deadline)
+        self._queue.put(turn)
+        try:
+            await turn.wait()
+            yield
+        finally:
+            turn.end()
+
+    def _admit(self) -> None:
+        if self._queue.qsize() >= self._waiting_max:
+            raise Problem("UNAVAILABLE", "Too many writes are waiting.", headers=(("retry-after", "1"),))
 
     def close(self) -> None:
         """Finish what is queued and stop."""
@@ -77,31 +98,33 @@ class Writer:
         self._connection.close()
 
     def _run(self) -> None:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            group, stop = self._drain(first)
+        waiting = self._queue.get()
+        while waiting is not None:
+            if isinstance(waiting, Turn):
+                waiting.give()
+                waiting = self._queue.get()
+                continue
+            group, ended_by = self._drain(waiting)
             try:
                 self._commit(group)
             except BaseException as error:  # the thread must outlive anything
                 for write in group:
                     write.error = write.error or error
             _deliver(group)
-            if stop:
-                return
+            waiting = self._queue.get() if ended_by is group else ended_by
 
-    def _drain(self, first: Write) -> tuple[list[Write], bool]:
+    def _drain(self, first: Write) -> tuple[list[Write], Any]:
+        """What waits, up to a full group; and what ended it: the group itself, a turn, or None to stop."""
         group = [first]
         while len(group) < GROUP_MAX:
             try:
-                write = self._queue.get_nowait()
+                waiting = self._queue.get_nowait()
             except queue.Empty:
                 break
-            if write is None:
-                return group, True
-            group.append(write)
-        return group, False
+            if not isinstance(waiting, Write):
+                return group, waiting
+            group.append(waiting)
+        return group, group
 
     def _commit(self, group: list[Write]) -> None:
         """One transaction for the group; on its loss, one for each."""

@@ -14,6 +14,7 @@ from ..errors import FieldError, Problem, ValidationError, problem_body
 from .messages import Scope
 
 CONTEXT_KEY = "backstay.context"
+Endpoint = Callable[..., Any]
 _CODES = {401: "UNAUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 409: "CONFLICT"}
 
 
@@ -77,6 +78,48 @@ class CustomEndpoints:
     def __call__(self, scope: Scope, receive: Any, send: Any) -> Any:
         """Serve a request."""
         return self.app(scope, receive, send)
+
+
+class Endpoints:
+    """What declares custom endpoints: an app's decorators."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._custom: CustomEndpoints | None = None
+
+    def custom_endpoints(self) -> CustomEndpoints:
+        """Those declared so far; made by the first."""
+        if self._custom is None:
+            self._custom = CustomEndpoints(self._title)
+        return self._custom
+
+    def route(self, method: str, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A custom endpoint: an ordinary FastAPI route.
+
+        Args:
+            options: FastAPI's, and `limit`, a rate of its own such as `10/minute`.
+        """
+        return self.custom_endpoints().add(method, path, **options)
+
+    def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A custom `GET` endpoint."""
+        return self.route("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A custom `POST` endpoint."""
+        return self.route("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A custom `PUT` endpoint."""
+        return self.route("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A custom `PATCH` endpoint."""
+        return self.route("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A custom `DELETE` endpoint."""
+        return self.route("DELETE", path, **options)
 
 
 def _inject_context(function: Callable[..., Any]) -> None:

@@ -31,7 +31,8 @@ from .proxies import Proxies
 from .quotas import Quotas, address_of
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
-Authenticate = Callable[[bytes], Principal]
+#: Whose request it is, for one that has a credential.
+Authenticate = Callable[[Request], "Principal | Awaitable[Principal]"]
 #: `(handler, series of its route)` for a request; `None` leaves it to the custom endpoints.
 Route = Callable[[Request], "tuple[Handler, Series] | None"]
 
@@ -64,6 +65,7 @@ class Frame:
         other: the endpoint of any other request.
         quotas: the rate limits of routes.
         fallback: the ASGI app of the custom endpoints, if there is one.
+        cookies: whether a cookie may be a credential.
 
     Raises:
         OperatorError: a setting of CORS or of trusted proxies that says nothing.
@@ -81,7 +83,9 @@ class Frame:
         quotas: Quotas = _UNLIMITED,
         fallback: Application | None = None,
         success_flag: bool = False,
+        cookies: bool = False,
     ) -> None:
+        self._cookies = cookies
         self.observations = observations
         self.log = log
         self._route = route
@@ -176,9 +180,9 @@ class Frame:
             return self._cors.preflight(request)
         if self._replicated:
             context.read_after = read_after(headers)
-        credential = headers.get(b"authorization")
-        if credential is not None:
-            context.principal = self._authenticate(credential)
+        if b"authorization" in headers or (self._cookies and b"cookie" in headers):
+            principal = self._authenticate(request)
+            context.principal = principal if isinstance(principal, Principal) else await principal
         found = self._route(request) or self._other_route(request)
         quotas = self._quotas
         if found is not None:

@@ -95,6 +95,8 @@ def type_of(column: Column) -> Any:
             base = list[item | None] if column.item.nullable else list[item]
         case kind:
             base = _TYPES[kind]
+    if column.normal is not None:
+        base = Annotated[base, AfterValidator(column.normal)]
     for item in column.metadata:
         base = Annotated[base, item]
     return base

@@ -66,7 +66,7 @@ def text(raw: str) -> str:
 
 
 def _text(column: Column, raw: str) -> str:
-    return text(raw)
+    return text(raw) if column.normal is None else column.normal(text(raw))
 
 
 def _boolean(column: Column, raw: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote
 
 import xxhash
@@ -95,5 +96,9 @@ def cursor_links(base: str, before: str | None, following: str | None) -> Header
 
 def location(config: Config, resource: str, key: list[object]) -> Header:
     """Where a new row is."""
-    text = ",".join(quote(str(part), safe="") for part in key)
-    return (b"location", f"{config.base_path}/{quote(resource)}/{text}".encode())
+    text = ",".join(str(part) if type(part) is int else quote(str(part), safe="") for part in key)
+    return (b"location", f"{config.base_path}/{_quoted(resource)}/{text}".encode())
+
+
+#: A resource's name in a path.
+_quoted = lru_cache(maxsize=1_024)(quote)

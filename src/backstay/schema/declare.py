@@ -12,10 +12,15 @@ from ..errors import OperatorError
 from .base import annotations_of
 from .constraints import metadata_of, pydantic_metadata
 from .kinds import facts_of, kind_of
+from .mixins import DELETED, TENANT, SoftDelete, TenantScoped
 from .model import Column, Relationship, Schema, Table
 from .search import declare_search, search_of
 
+#: Marks in a column's `info`: no front end ever shows or takes it; no body may set it; it is shown where a resource
+#: says so, because it is a person's.
+SECRET, SERVER_SET, PRIVATE = "secret", "server_set", "private"
 _SERVER_SET = frozenset({"created_at", "updated_at", "version"})
+_OURS = {TENANT: TenantScoped, DELETED: SoftDelete}
 
 
 def schema_of(models: Iterable[type[Any]]) -> Schema:
@@ -71,6 +76,8 @@ def _table(mapper: Mapper[Any]) -> Table:
         model=mapper.class_,
         description=_description(mapper.class_),
         search=search_of(sql),
+        tenant=TENANT if issubclass(mapper.class_, TenantScoped) else None,
+        deleted=DELETED if issubclass(mapper.class_, SoftDelete) else None,
     )
 
 
@@ -100,6 +107,8 @@ def _columns(mapper: Mapper[Any], table: sa.Table) -> Iterator[Column]:
             unique=bool(column.unique) or column in unique or (column.primary_key and len(table.primary_key) == 1),
             has_default=_has_default(column, table),
             server_set=_server_set(prop.key, column, mapper),
+            secret=bool(column.info.get(SECRET)),
+            private=bool(column.info.get(PRIVATE)),
             metadata=pydantic_metadata(metadata_of(annotations.get(prop.key))),
             description=column.doc or "",
             **facts,
@@ -117,7 +126,9 @@ def _has_default(column: sa.Column[Any], table: sa.Table) -> bool:
 
 
 def _server_set(name: str, column: sa.Column[Any], mapper: Mapper[Any]) -> bool:
-    if column.computed is not None or column is mapper.version_id_col:
+    if column.computed is not None or column is mapper.version_id_col or column.info.get(SERVER_SET):
+        return True
+    if name in _OURS and issubclass(mapper.class_, _OURS[name]):
         return True
     if column.primary_key and not column.foreign_keys:
         return column is column.table.autoincrement_column or column.default is not None

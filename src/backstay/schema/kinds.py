@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .model import Column, Kind
-from .types import AnyNumeric, Array, NamedType
+from .types import AnyNumeric, Array, NamedType, Normalized
 
 #: `separator|fraction digits|suffix` of datetimes that are stored in the very form that JSON shows.
 ISO_LAYOUT = "T|6|+00:00"
@@ -66,6 +66,7 @@ def facts_of(sql_type: TypeEngine[Any], *, loose: bool) -> Mapping[str, Any]:
     if isinstance(sql_type, Array):
         return {"item": column_like(sql_type.item, nullable=False)}
     layout = getattr(sql_type, "layout", SQLALCHEMY_LAYOUT)
+    normal = sql_type.normal if isinstance(sql_type, Normalized) else None
     sql_type = plain(sql_type)
     if isinstance(sql_type, sa.Enum):
         return {"choices": tuple(str(value) for value in sql_type.enums)}
@@ -82,7 +83,7 @@ def facts_of(sql_type: TypeEngine[Any], *, loose: bool) -> Mapping[str, Any]:
     if isinstance(sql_type, sa.DateTime):
         return {"timezone": bool(sql_type.timezone), "layout": layout}
     if isinstance(sql_type, sa.String):
-        return {"length": sql_type.length}
+        return {"length": sql_type.length, "normal": normal}
     return {}
 
 

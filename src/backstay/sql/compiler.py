@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -30,6 +31,9 @@ from .reads import build_aggregate, build_item, build_list
 from .scope import Scope
 from .statement import Binder, Output, Reader, Statement
 from .writes import build_delete, build_insert, build_update
+
+#: Values of principals that a statement remembers as its driver's.
+PRINCIPALS_MAX = 256
 
 
 def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
@@ -150,7 +154,9 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, cl
 def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:
     if kind_of(sql_type) in (None, Kind.ANY):
         return dialect.plain
-    return dialect.reader(_column_like(sql_type)) or dialect.plain
+    column = _column_like(sql_type)
+    store, normal = dialect.reader(column) or dialect.plain, column.normal
+    return store if normal is None else lambda value: store(normal(value))
 
 
 def _column_like(sql_type: Any) -> Column:
@@ -164,16 +170,18 @@ def _column_like(sql_type: Any) -> Column:
 def _principal_binder(attribute: str, bound: sa.BindParameter[Any], dialect: Dialect) -> Binder:
     """`me.id` in the form of the column it is compared with; what cannot be that column equals nothing."""
     column = _column_like(bound.type)
-    read = dialect.slot_reader(column, Op.EQ)
+    parse = dialect.slot_reader(column, Op.EQ)
+
+    @lru_cache(maxsize=PRINCIPALS_MAX)
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError:
+            return None
 
     def bind(given: Sequence[Any], principal: Principal) -> Any:
         value = getattr(principal, attribute)
-        if value is None:
-            return None
-        try:
-            return read(str(value))
-        except ValueError:
-            return None
+        return None if value is None else read(str(value))
 
     return bind
 

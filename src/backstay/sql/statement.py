@@ -31,6 +31,9 @@ class Output(Enum):
     ALLOWED = "allowed"
 
 
+_WHOLE = frozenset({Output.TOTAL, Output.VERSION, Output.COUNT, Output.ALLOWED})
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """Compiled SQL.
@@ -45,6 +48,7 @@ class Statement:
         many: it returns a row for each object; otherwise one row, or none.
         labels: what each parameter is to the caller; empty for those that are not the caller's.
         tally: where its runs are counted; shared by the statements of a resource's action.
+        whole: for each column, whether it is a number to whoever reads the row.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
     """
 
@@ -60,6 +64,10 @@ class Statement:
     many: bool = False
     labels: tuple[str, ...] = ()
     tally: Tally = field(default_factory=Tally)
+    whole: tuple[bool, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "whole", tuple(output in _WHOLE for output in self.outputs))
 
     def parameters(self, values: Sequence[Any], principal: Principal) -> Sequence[Any]:
         """The driver's parameters."""

@@ -1,0 +1,148 @@
+"""What the endpoints of accounts take and answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ..auth.weak import PASSWORD_CHARS_MAX
+from ..query.values import text
+from ..schema.names import EMAIL_CHARS_MAX, EmailText, UsernameText
+
+T = TypeVar("T")
+
+_TEXT = AfterValidator(text)
+Email = Annotated[str, Field(max_length=EMAIL_CHARS_MAX), _TEXT, AfterValidator(EmailText().normal)]
+Username = Annotated[str, Field(max_length=128), _TEXT, AfterValidator(UsernameText().normal)]
+Name = Annotated[str, Field(min_length=1, max_length=EMAIL_CHARS_MAX), _TEXT]
+Password = Annotated[str, Field(min_length=1, max_length=PASSWORD_CHARS_MAX), _TEXT]
+Token = Annotated[str, Field(min_length=1, max_length=128), _TEXT]
+#: `cookie` for browsers: the tokens come as cookies that no script can read.
+Mode = Literal["token", "cookie"]
+
+
+class Answer(BaseModel, Generic[T]):
+    """The envelope of every answer."""
+
+    data: T
+
+
+class Body(BaseModel):
+    """A body without members that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Registration(Body):
+    """A new account."""
+
+    email: Email
+    password: Password
+    username: Username | None = None
+    mode: Mode = "token"
+
+
+class Login(Body):
+    """Who signs in, by e-mail address or user name."""
+
+    login: Name
+    password: Password
+    mode: Mode = "token"
+
+
+class Refresh(Body):
+    """A refresh token; browsers send it as a cookie."""
+
+    refresh_token: Token | None = None
+
+
+class Address(Body):
+    """An address to send a mail to."""
+
+    email: Email
+
+
+class Code(Body):
+    """A code from a mail."""
+
+    token: Token
+
+
+class Reset(Body):
+    """A new password, by a code from a mail."""
+
+    token: Token
+    password: Password
+
+
+class PasswordChange(Body):
+    """A new password, by the old one."""
+
+    current_password: Password
+    new_password: Password
+
+
+class EmailChange(Body):
+    """Another address, by the password."""
+
+    email: Email
+    password: Password
+
+
+class Confirmation(Body):
+    """The password, for what cannot be undone."""
+
+    password: Password
+
+
+class Granted(BaseModel):
+    """What a session is used with."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int
+    refresh_token: str
+
+
+class CookiesSet(BaseModel):
+    """A session in cookies: send `csrf_token` as `X-CSRF-Token` with whatever changes something."""
+
+    expires_in: int
+    csrf_token: str
+
+
+class MailSent(BaseModel):
+    """A mail says what to do next, if there is anything to do."""
+
+    status: Literal["mail_sent"] = "mail_sent"
+
+
+class Me(BaseModel):
+    """Whoever is signed in."""
+
+    id: Any
+    email: str | None
+    username: str | None
+    email_verified_at: datetime | None
+    roles: list[str]
+    permissions: list[str]
+    tenant: Any = None
+
+
+class SessionShown(BaseModel):
+    """One of my sessions.
+
+    Attributes:
+        current: whether it is the one that asks.
+    """
+
+    id: int
+    kind: str
+    device: str
+    ip: str
+    created_at: datetime
+    used_at: datetime
+    expires_at: datetime
+    current: bool

@@ -1,0 +1,74 @@
+"""Puts the accounts of a serving process together: what looks credentials up, what the endpoints share, the keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..auth.accounts import Accounts, Declared
+from ..auth.authenticate import Authenticator
+from ..auth.revocations import ALL, revoke
+from ..auth.tokens import Tokens
+from ..config import Config
+from ..context import Context
+from ..db.lookups import Lookups
+from ..db.sessions import Sessions
+from ..engine import Engine
+from ..http.custom import CustomEndpoints
+from ..observe import Log
+from ..services.mail import Mailer
+from .cookies import Cookies
+from .credentials import Credentials
+from .jwks import Jwks
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the accounts of a process need of it."""
+
+    config: Config
+    engine: Engine
+    sessions: Sessions
+    lookups: Lookups
+    log: Log
+    mailer: Mailer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """The accounts, what authenticates requests, and the public keys."""
+
+    accounts: Accounts
+    credentials: Credentials
+    jwks: Jwks
+
+
+def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -> Wired:
+    """The accounts of a process, known to its endpoints."""
+    config = parts.config
+    accounts = Accounts(
+        declared,
+        name,
+        config,
+        sessions=parts.sessions,
+        lookups=parts.lookups,
+        log=parts.log,
+        mailer=parts.mailer,
+    )
+    cookies = Cookies(config, accounts.vault)
+    custom.app.state.accounts = accounts
+    custom.app.state.cookies = cookies
+    authenticator = Authenticator(accounts, Tokens(config.secret), parts.lookups)
+    _forget_deleted(parts.engine, accounts)
+    return Wired(accounts, Credentials(authenticator, cookies, config.base_path), Jwks(accounts))
+
+
+def _forget_deleted(engine: Engine, accounts: Accounts) -> None:
+    """A user whom the API deletes is forgotten everywhere; which one it was, the API's key may not say."""
+
+    async def forget(context: Context) -> None:
+        async with accounts.sessions.begin(context) as session:
+            await revoke(session, accounts.tables, ALL, "")
+
+    for resource in engine.catalog.resources.values():
+        if resource.table.sql is accounts.tables.user:
+            engine.deleted[resource.name] = forget

@@ -1,0 +1,129 @@
+"""What the parts of accounts share: the users' model, the tables, and what hashes, signs, mails and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from ..config import Config
+from ..context import Context
+from ..db.lookups import Lookups
+from ..db.sessions import Sessions
+from ..errors import OperatorError
+from ..observe import Log
+from ..schema.kinds import plain
+from ..services.mail import Mailer
+from .key_ring import KeyRing
+from .later import Later
+from .passwords import Hashing, Passwords
+from .post import Post
+from .revocations import Revocations
+from .tables import AuthTables, auth_tables
+from .tokens import AccessTokens
+from .user import UserBase
+from .user_events import watch_users
+from .vault import Vault
+from .weak import Breached
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOptions:
+    """How people sign in.
+
+    Attributes:
+        registration: whether anybody may make an account.
+        verify_email: whether an address must be proven before its owner can sign in. Then nobody learns by
+            registering whether an address has an account.
+        hashing: what a password's hash costs.
+        breached: asked of each new password: whether it is known from a breach. Nothing is asked by default.
+        verify_page, reset_page: pages of the program's own that links in mails lead to, with `?token=…`; without
+            them a mail has just the code.
+    """
+
+    registration: bool = True
+    verify_email: bool = True
+    hashing: Hashing = field(default_factory=Hashing)
+    breached: Breached | None = None
+    verify_page: str = ""
+    reset_page: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where a request comes from.
+
+    Attributes:
+        ip: the address of its sender.
+        device: what it calls itself in `User-Agent`.
+        context: its Context.
+    """
+
+    ip: str
+    device: str
+    context: Context
+
+
+class Declared:
+    """What `app.accounts` was told; the tables are in the users' MetaData from then on."""
+
+    def __init__(self, user: type[Any], options: AccountOptions) -> None:
+        table: Any = getattr(user, "__table__", None)
+        if not issubclass(user, UserBase) or table is None:
+            raise OperatorError(f"{user.__name__} is no model of accounts: class {user.__name__}(UserBase, Model).")
+        self.user = user
+        self.options = options
+        self.tables: AuthTables = auth_tables(table)
+        watch_users(user)
+
+
+class Accounts:
+    """The accounts of one serving process."""
+
+    def __init__(
+        self,
+        declared: Declared,
+        name: str,
+        config: Config,
+        *,
+        sessions: Sessions,
+        lookups: Lookups,
+        log: Log,
+        mailer: Mailer | None = None,
+    ) -> None:
+        self.user: Any = declared.user
+        self.tables = declared.tables
+        self.options = declared.options
+        self.config = config
+        self.sessions = sessions
+        self.log = log
+        self.vault = Vault(config.secret)
+        self.passwords = Passwords(declared.options.hashing)
+        self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
+        sessions.on_commit(self.revocations.expire)
+        self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
+        self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
+        self.later = Later(log)
+        pages = {"verify": self.options.verify_page, "email": self.options.verify_page}
+        self.post = Post(name, mailer, self.later, pages | {"reset": self.options.reset_page})
+        self.tokens = AccessTokens(config.public_url or name, name, config.access_token_s)
+
+    def key(self, text: object) -> Any:
+        """A user's id, from its text in a token; `None` for what can be nobody's."""
+        if isinstance(text, str):
+            try:
+                return UUID(text) if self.uuid_keys else int(text)
+            except ValueError:
+                return None
+        return text
+
+    def id_of(self, user: Any) -> Any:
+        """A user's id."""
+        return sa.inspect(self.user).primary_key_from_instance(user)[0]
+
+    async def close(self) -> None:
+        """Finish what was begun after answers, and end the threads."""
+        await self.later.close()
+        self.passwords.close()

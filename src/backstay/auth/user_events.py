@@ -1,0 +1,35 @@
+"""Changes of users that every process must hear of, whichever ORM session makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import Mapper
+
+from .revocations import revoking
+from .tables import auth_tables
+
+
+def watch_users(user: type[Any]) -> None:
+    """Revoke what processes know of a user whom a session disables or deletes, in that session's transaction."""
+    for name, listener in (("after_update", _updated), ("after_delete", _deleted)):
+        if not event.contains(user, name, listener):
+            event.listen(user, name, listener)
+
+
+def _updated(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
+    if sa.inspect(user).attrs.disabled_at.history.has_changes():
+        _revoke(mapper, connection, user)
+
+
+def _deleted(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
+    _revoke(mapper, connection, user)
+
+
+def _revoke(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
+    table: Any = mapper.local_table
+    key = mapper.primary_key_from_instance(user)[0]
+    for statement in revoking(connection.dialect.name, auth_tables(table), "user", key):
+        connection.execute(statement)

@@ -1,0 +1,1 @@
+"""What a backend needs of the world around it."""
