@@ -30,6 +30,7 @@ from .http.custom import CustomEndpoints, Endpoints
 from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
+from .rest.limits import quotas_of
 from .rest.openapi import document
 from .rest.routes import Methods, Route, Routes, route_table
 from .schema.declare import schema_of
@@ -38,6 +39,8 @@ from .schema.policy import FieldRule, Policy, nobody, public
 from .schema.resource import Catalog
 from .services.mail import Mailer
 from .sql.dialect import Dialect
+from .stores.limits import Limits
+from .stores.opened import open_limits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,7 @@ class Runtime:
     health: Health
     observations: Observations
     dialect: Dialect
+    limits: Limits
     accounts: Accounts | None
 
 
@@ -115,6 +119,7 @@ class Backstay(Endpoints):
         hidden: Sequence[Any] = (),
         shown: Sequence[Any] = (),
         cache: int = 0,
+        limit: str = "",
     ) -> None:
         """Expose a model. What has no rule is denied.
 
@@ -130,6 +135,7 @@ class Backstay(Endpoints):
             hidden: columns that no front end shows, accepts, filters or sorts by.
             shown: columns that are shown though their model says that they are a person's own, such as `User.email`.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
+            limit: requests of one caller to it, such as `10/minute` or `off`; counted apart from all others.
         """
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
@@ -143,7 +149,7 @@ class Backstay(Endpoints):
             fields={attribute(column): rule for column, rule in (fields or {}).items()},
         )
         hides, shows = (frozenset(attribute(column) for column in columns) for columns in (hidden, shown))
-        exposure = Exposure(model, name, tuple(attribute(n) for n in names), policy, hides, shows, cache)
+        exposure = Exposure(model, name, tuple(attribute(n) for n in names), policy, hides, shows, cache, limit)
         self._exposures.append(exposure)
 
     def accounts(self, user: type[Any], options: AccountOptions | None = None) -> None:
@@ -267,6 +273,7 @@ class Backstay(Endpoints):
                 await runtime.accounts.close()
             await runtime.sessions.close()
             await runtime.database.close()
+            await runtime.limits.close()
             runtime.frame.log.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -309,6 +316,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
             raise routes.missing(request)
         return None
 
+    limits = open_limits(config, app.name, log)
     tokens = Tokens(config.secret)
     frame = Frame(
         config,
@@ -317,14 +325,14 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
         wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
         observations=observations,
         log=log,
+        quotas=quotas_of(config, catalog, custom, observations, limits),
         fallback=custom,
         success_flag=success_flag,
         cookies=wired is not None,
     )
     log.later = frame.schedule_flush
-    return Runtime(
-        engine, database, sessions, frame, routes, health, observations, dialect, wired.accounts if wired else None
-    )
+    known = wired.accounts if wired else None
+    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, limits, known)
 
 
 def _fixed_routes(
