@@ -50,16 +50,13 @@ Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class Place(BaseModel):
-    username: Annotated[str, Field(max_length=32)]
+    username: str
     best: Whole
     played: Whole
 
 
-Places = Annotated[list[Place], Field(max_length=100)]
-
-
 @app.get("/api/v1/games/{slug}/leaderboard")
-async def leaderboard(slug: str, ctx: Context, limit: Annotated[int, Query(ge=1, le=100)] = 10) -> Places:
+async def leaderboard(slug: str, ctx: Context, limit: Annotated[int, Query(ge=1, le=100)] = 10) -> list[Place]:
     """The best players of a game, each with the best score; an ordinary FastAPI route."""
     best = func.max(Score.value).label("best")
     places = select(User.username, best, func.count().label("played")).join(Score.player).group_by(User.id)

@@ -66,8 +66,16 @@ def sakila_tables() -> Document:
     return existing(sakila(), {"staff": "password"})
 
 
+def people() -> Document:
+    """Accounts, tenants, soft deletes and rules of fields, which the others do without; a process of its own."""
+    command = [sys.executable, "-m", "backstay", "openapi", str(Path(__file__).with_name("people.py"))]
+    done = subprocess.run(command, env=environment(), check=True, capture_output=True)
+    return json.loads(done.stdout)
+
+
 DOCUMENTS = [
     arcade,
+    people,
     pytest.param(chinook, marks=needs_chinook),
     pytest.param(sakila_tables, marks=needs_sakila),
 ]

@@ -7,7 +7,19 @@ from fastapi import Query
 from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-from backstay import Backstay, Context, ForbiddenError, ModelBase, NotFoundError, has_role, me, public, signed_in
+from backstay import (
+    Backstay,
+    Context,
+    FieldRule,
+    ForbiddenError,
+    ModelBase,
+    NotFoundError,
+    SoftDelete,
+    has_role,
+    me,
+    public,
+    signed_in,
+)
 
 from .asgi import quiet
 from .databases import Filled
@@ -35,7 +47,7 @@ class Game(Base):
     scores: Mapped[list["Score"]] = relationship(back_populates="game")
 
 
-class Score(Base):
+class Score(SoftDelete, Base):
     """One result of one player."""
 
     game_id: Mapped[int] = mapped_column(sa.ForeignKey("games.id"))
@@ -66,7 +78,7 @@ ARCADE = Filled("arcade", fill)
 class Place(BaseModel):
     """One line of a leaderboard."""
 
-    username: Annotated[str, Field(max_length=64)]
+    username: str
     best: Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
@@ -79,7 +91,8 @@ class Cheer(BaseModel):
 def arcade(url: str) -> Backstay:
     """The app over a database of its own."""
     app = Backstay("arcade", config=quiet(url))
-    app.resource(User, read=public, update=User.id == me.id, delete=has_role("admin"))
+    motto = FieldRule(read=User.id == me.id)
+    app.resource(User, read=public, update=User.id == me.id, delete=has_role("admin"), fields={User.motto: motto})
     app.resource(Game, key=Game.slug, read=public, write=has_role("admin"))
     app.resource(
         Score,
@@ -88,6 +101,7 @@ def arcade(url: str) -> Backstay:
         stamp={Score.player_id: me.id},
         update=Score.player_id == me.id,
         delete=(Score.player_id == me.id) | has_role("admin"),
+        restore=has_role("admin"),
     )
     add_endpoints(app)
     return app
@@ -97,9 +111,7 @@ def add_endpoints(app: Backstay) -> None:
     """Custom endpoints: one that reads the database, one with a body, for signed-in principals."""
 
     @app.get("/api/v1/games/{slug}/leaderboard")
-    async def leaderboard(
-        slug: str, ctx: Context, limit: Annotated[int, Query(ge=1, le=100)] = 10
-    ) -> Annotated[list[Place], Field(max_length=100)]:
+    async def leaderboard(slug: str, ctx: Context, limit: Annotated[int, Query(ge=1, le=100)] = 10) -> list[Place]:
         """The best players of a game."""
         best = sa.func.max(Score.value)
         places = sa.select(User.username, best.label("best")).join(Score.player).join(Score.game)

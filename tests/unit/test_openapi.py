@@ -569,7 +569,7 @@ def test_custom_endpoints_join_without_collisions() -> None:
     found = made(custom=CUSTOM)
     schemas = found["components"]["schemas"]
     assert schemas["Game"] == DOCUMENT["components"]["schemas"]["Game"]
-    assert schemas["Game2"] == {"type": "string"}
+    assert schemas["Game2"] == {"type": "string", "maxLength": CONFIG.result_bytes_max}
     assert schemas["Result"] == {"$ref": "#/components/schemas/Game2"}
     assert found["paths"]["/api/v1/games"]["get"]["operationId"] == "listGames"
     joined = found["paths"]["/api/v1/games/{slug}/finish"]["post"]

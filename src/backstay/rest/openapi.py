@@ -8,7 +8,7 @@ from typing import Any
 from ..config import Config
 from ..schema.resource import Catalog
 from .openapi_access import optional_security, security_schemes
-from .openapi_bounds import close_answers, close_bodies, close_parameters, name_widths
+from .openapi_bounds import close
 from .openapi_custom import Joint, join
 from .openapi_operations import Operations, json_answer, place, place_rows
 from .openapi_responses import Answers
@@ -18,7 +18,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SECTIONS = ("schemas", "parameters", "headers", "responses", "securitySchemes")
 _SYSTEM = "system"
 #: What the frame refuses whatever the path.
-_REFUSED = (414, 429, 431, 500)
+_REFUSED = (400, 414, 429, 431, 500)
 _LICENSE = {"name": "All Rights Reserved", "identifier": "LicenseRef-All-Rights-Reserved"}
 
 
@@ -67,12 +67,9 @@ def document(
         "paths": operations.paths | _system(answers) | (_keys(answers, keys_path) if keys_path else {}),
         "components": components.sections,
     }
-    close_answers(found, config)
-    close_bodies(found, config)
     if custom is not None:
         join(found, custom, Joint(components, answers, optional_security(ways), config.base_path))
-        name_widths(found)
-    close_parameters(found, config)
+    close(found, config)
     ordered = {name: components.sections[name] for name in _SECTIONS if name in components.sections}
     found["components"] = ordered | {n: part for n, part in components.sections.items() if n not in ordered}
     return found

@@ -1,7 +1,7 @@
 """Bounds for what the document leaves open: no text or list is longer than what carries it.
 
 A value in a URL is not longer than the longest URL, one in a body not than the largest body, one in an answer not
-than the largest answer. What has a bound of its own keeps it.
+than the largest answer: the frame refuses what is. What has a bound of its own keeps it.
 """
 
 from __future__ import annotations
@@ -27,36 +27,24 @@ def operations_of(document: Json) -> Iterator[Json]:
         yield from (item[method] for method in METHODS if method in item)
 
 
-def close_parameters(document: Json, config: Config) -> None:
-    """Bound the parameters, in place."""
-    lists = [item.get("parameters", ()) for item in (*document["paths"].values(), *operations_of(document))]
-    for parameter in (resolved(document, parameter) for parameters in lists for parameter in parameters):
+def close(document: Json, config: Config) -> None:
+    """Bound what is open, in place. A schema that answers and bodies share has the bound of answers, true of both."""
+    for parameter in _parameters(document):
         chars = config.url_bytes_max if parameter["in"] in ("query", "path") else None
         _close(document, parameter.get("schema", {}), chars, set())
-
-
-def close_answers(document: Json, config: Config) -> None:
-    """Bound what answers hold, in place. A read that is larger is refused; what is written comes in a body."""
     seen: set[int] = set()
     for operation in operations_of(document):
         for response in operation.get("responses", {}).values():
             _close_content(document, resolved(document, response), config.result_bytes_max, seen)
-
-
-def close_bodies(document: Json, config: Config) -> None:
-    """Bound what bodies hold, in place; a schema that answers share has their bound, which is true of both."""
-    seen: set[int] = set()
     for operation in operations_of(document):
         body = resolved(document, operation.get("requestBody", {}))
         _close_content(document, body, config.body_bytes_max, seen)
 
 
-def name_widths(document: Json) -> None:
-    """Give every bounded integer its format, in place; nothing else of it is bounded: it may be custom code's."""
-    seen: set[int] = set()
-    for operation in operations_of(document):
-        for holder in (operation.get("requestBody", {}), *operation.get("responses", {}).values()):
-            _close_content(document, resolved(document, holder), None, seen)
+def _parameters(document: Json) -> Iterator[Json]:
+    for item in (*document["paths"].values(), *operations_of(document)):
+        for parameter in item.get("parameters", ()):
+            yield resolved(document, parameter)
 
 
 def resolved(document: Json, node: Json) -> Json:
@@ -70,8 +58,10 @@ def resolved(document: Json, node: Json) -> Json:
 
 
 def _close_content(document: Json, holder: Json, chars: int | None, seen: set[int]) -> None:
-    for content in holder.get("content", {}).values():
-        _close(document, content.get("schema", {}), chars, seen)
+    """Only JSON has a bound: what custom endpoints stream is theirs."""
+    for media, content in holder.get("content", {}).items():
+        if media.endswith("json"):
+            _close(document, content.get("schema", {}), chars, seen)
 
 
 def _close(document: Json, node: Any, chars: int | None, seen: set[int]) -> None:

@@ -113,10 +113,9 @@ def _join_paths(paths: Json, more: Json, joint: Joint) -> None:
 
 def _framed(joint: Joint, path: str, operation: Json) -> Json:
     """An operation with what the frame does for it."""
-    takes = bool(operation.get("parameters")) or "requestBody" in operation or "{" in path
-    body = [413] if "requestBody" in operation else []
+    body = [408, 413, 415] if "requestBody" in operation else []
     json = [406] if path.startswith(joint.base_path) else []
-    refusals = joint.answers.problems([*([400] if takes else []), 401, 403, *json, *body, 414, 429, 431, 500])
+    refusals = joint.answers.problems([400, 401, 403, *json, *body, 414, 429, 431, 500, 503])
     declared: Json = operation.get("responses", {})
     answers = {status: _answer(status, part, joint.answers) for status, part in declared.items()}
     added = {status: part for status, part in refusals.items() if status not in answers}
@@ -129,11 +128,9 @@ def _answer(status: str, response: Json, answers: Answers) -> Json:
     """A declared answer with the frame's headers; a refusal without content is a Problem."""
     if "$ref" in response:
         return response
-    headers = {**response.get("headers", {}), **answers.headers()}
-    if status[:1] not in ("4", "5") or "content" in response:
-        return {**response, "headers": headers}
-    content = {"application/problem+json": {"schema": answers.problem_ref()}}
-    return {**response, "headers": headers, "content": content}
+    if status.isdigit() and int(status) >= 400 and "content" not in response:
+        return answers.refusal(int(status), response["description"])
+    return {**response, "headers": {**response.get("headers", {}), **answers.headers()}}
 
 
 def _operations(item: Json) -> Iterator[Json]:

@@ -20,7 +20,7 @@ from .routes import RESTORE, collection_methods, item_methods, nested_lists, res
 
 #: 403 too: a credential may have no scope for what is open to everybody.
 ALWAYS = (400, 401, 403, 406, 414, 429, 431, 500, 503)
-_BODY = (413, 415)
+_BODY = (408, 413, 415)
 _FILTERS = (
     "Filters are `field=value` and `field[op]=value`; paths through relations work too (`player.username=ada`, "
     "`scores.value[gt]=9` for any related row), and so do `or=(…)` and `and=(…)`. Unknown parameters are refused."

@@ -17,6 +17,7 @@ _NAMES = {
     403: "Forbidden",
     404: "NotFound",
     406: "NotAcceptable",
+    408: "RequestTimeout",
     409: "Conflict",
     413: "PayloadTooLarge",
     414: "UriTooLong",
@@ -32,14 +33,15 @@ _WORDS = {
     403: "The principal may not do this.",
     404: "There is no such row, or the principal may not see it.",
     406: "The answer is JSON, and the Accept header does not admit it.",
+    408: "The body came too slowly.",
     409: "A unique value is taken, or other rows refer to this one.",
     413: "The body is too large.",
     414: "The URL is too long.",
-    415: "The body is not JSON in UTF-8.",
+    415: "The body is not JSON in UTF-8, or it is compressed.",
     429: "Too many requests; `Retry-After` says when to go on.",
     431: "The headers are too large, or too many.",
     500: "A failure nobody planned for; the log has its cause under the request id.",
-    503: "Too much work at once, or the query took too long.",
+    503: "Too much work at once, or it took too long.",
 }
 _EXAMPLE = {
     "instance": "/api/v1/example",
@@ -143,8 +145,14 @@ class Answers:
         response = {"description": "The caller has this answer already.", "headers": self.headers("ETag")}
         return self.components.add("responses", "NotModified", response)
 
-    def problem_ref(self) -> Json:
-        """The schema of every refusal."""
+    def refusal(self, status: int, description: str) -> Json:
+        """A refusal with an example of each of its codes."""
+        examples = {code: {"value": self._example(code)} for code, e in CODES.items() if e.status == status}
+        content = {"application/problem+json": {"schema": self._problem_ref(), "examples": examples}}
+        headers = self.headers(*_MORE_HEADERS.get(status, ()))
+        return {"description": description, "headers": headers, "content": content}
+
+    def _problem_ref(self) -> Json:
         return self.components.add("schemas", "Problem", problem_schema(success_flag=self.success_flag))
 
     def problems(self, statuses: Iterable[int]) -> Json:
@@ -153,19 +161,13 @@ class Answers:
 
     def other_problem(self) -> Json:
         """Any Problem: what an endpoint answers that raises its own."""
-        ref = self.problem_ref()
         example = self._example("NOT_FOUND")
-        content = {"application/problem+json": {"schema": ref, "example": example}}
+        content = {"application/problem+json": {"schema": self._problem_ref(), "example": example}}
         response = {"description": "Any other refusal.", "headers": self.headers(), "content": content}
         return self.components.add("responses", "OtherProblem", response)
 
     def _problem(self, status: int) -> Json:
-        ref = self.problem_ref()
-        examples = {code: {"value": self._example(code)} for code, e in CODES.items() if e.status == status}
-        content = {"application/problem+json": {"schema": ref, "examples": examples}}
-        headers = self.headers(*_MORE_HEADERS.get(status, ()))
-        response = {"description": _WORDS[status], "headers": headers, "content": content}
-        return self.components.add("responses", _NAMES[status], response)
+        return self.components.add("responses", _NAMES[status], self.refusal(status, _WORDS[status]))
 
     def _example(self, code: str) -> Json:
         entry = CODES[code]

@@ -50,6 +50,11 @@ def conditional(request: Request, status: int, body: bytes, headers: list[Header
     return Response(status, body, [JSON_TYPE, (b"etag", etag), *headers])
 
 
+def too_large() -> Problem:
+    """The refusal of an answer, whichever database made it."""
+    return Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
+
+
 def _too_many_etags() -> Problem:
     """Not a `ValidationError`: to whoever reads a row, that is a key which no row has."""
     error = FieldError("If-None-Match", "too_long", f"at most {ETAGS_BYTES_MAX} bytes.")
