@@ -34,6 +34,7 @@ def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
     """Add them to the program's own."""
     for method, path, function, status, codes in _TABLE:
         options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
+        options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 

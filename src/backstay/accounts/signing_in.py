@@ -12,7 +12,7 @@ from ..auth.accounts import Accounts, Caller
 from ..auth.attempts import begin_attempt, succeed
 from ..auth.codes import make_code
 from ..auth.events import record
-from ..auth.people import normal_login, user_of
+from ..auth.people import normal_login, sign_in_facts, user_of
 from ..auth.signing_in import Grant, end_sessions, refresh, session_of_refresh, sign_in
 from ..auth.weak import check_password
 from ..context import Context
@@ -90,7 +90,7 @@ async def login(body: Login, accounts: Service, jar: Jar, caller: From, response
     async with accounts.sessions.begin(caller.context) as session:
         for limit in await begin_attempt(session, tables, limits):
             await record(accounts, session, "lockout", caller, of=limit.what)
-        user = await user_of(accounts, session, normal_login(body.login))
+        user = await sign_in_facts(accounts, session, normal_login(body.login))
     right, newer = await accounts.passwords.verify(body.password, user.password_hash if user else None)
     right = right and user.disabled_at is None
     async with accounts.sessions.begin(caller.context) as session:
@@ -98,11 +98,10 @@ async def login(body: Login, accounts: Service, jar: Jar, caller: From, response
             await succeed(session, tables, limits, clear=limits[0])
         if right and (user.email_verified_at is not None or not accounts.options.verify_email):
             if newer is not None:
-                session.add(user)
-                user.password_hash = newer
-            grant = await sign_in(accounts, session, accounts.id_of(user), caller)
+                (await session.get_one(accounts.user, user.id)).password_hash = newer
+            grant = await sign_in(accounts, session, user.id, caller)
             return granted(grant, body.mode, jar, response)
-        known = None if user is None else accounts.id_of(user)
+        known = None if user is None else user.id
         await record(accounts, session, "login_failed", caller, known, why="unverified" if right else "credentials")
     raise Problem("EMAIL_UNVERIFIED" if right else "WRONG_CREDENTIALS")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -14,7 +13,8 @@ from ..db.lookups import Lookups
 from ..db.sessions import Sessions
 from ..errors import OperatorError
 from ..observe import Log
-from ..schema.kinds import plain
+from ..query.values import parse
+from ..schema.kinds import column_like, plain
 from ..services.mail import Mailer
 from .key_ring import KeyRing
 from .later import Later
@@ -92,7 +92,10 @@ class Accounts:
         lookups: Lookups,
         log: Log,
         mailer: Mailer | None = None,
+        named_roles: frozenset[str] = frozenset(),
     ) -> None:
+        #: Roles that rules name.
+        self.named_roles = named_roles
         self.user: Any = declared.user
         self.tables = declared.tables
         self.options = declared.options
@@ -114,7 +117,7 @@ class Accounts:
         """A user's id, from its text in a token; `None` for what can be nobody's."""
         if isinstance(text, str):
             try:
-                return UUID(text) if self.uuid_keys else int(text)
+                return parse(column_like(self.tables.user_key.type, nullable=False), text)
             except ValueError:
                 return None
         return text

@@ -77,7 +77,7 @@ class Authenticator:
 
     async def _of_session(self, token: bytes, context: Context) -> Found:
         accounts = self._accounts
-        await accounts.keys.load_once(context)
+        await accounts.keys.load_once()
         claims = accounts.tokens.read(token, accounts.keys.get)
         rows = await self._lookups.rows(self._session, (claims.session, utc_now()), context)
         if not rows or str(rows[0][0]) != claims.subject:

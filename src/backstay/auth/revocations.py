@@ -116,6 +116,7 @@ class Revocations:
     def _take(self, rows: Rows, started: float, epoch: int) -> None:
         if self.seen < 0:
             self.seen = rows[0][0]
+            self._tell(ALL, "")  # what is known was learnt before anybody listened
         elif len(rows) < _NEWS_MAX:
             for number, kind, subject in rows:
                 self.seen = number
