@@ -26,12 +26,12 @@ LEVELS: dict[int, str] = {
     5: "stores services integrations",
     6: "jobs",
     7: "events",
-    8: "engine",
+    8: "engine refusals",
     9: "auth",
     10: "http",
     11: "rest graphql live console accounts",
     12: "check",
-    13: "app existing cli testing mcp __main__",
+    13: "app exposures existing cli testing mcp __main__",
     14: "__init__",
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms.split()}

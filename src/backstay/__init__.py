@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
     from .existing import reflect
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
-    from .schema.policy import has_permission, has_role, me, nobody, public, signed_in
+    from .schema.mixins import SoftDelete, TenantScoped
+    from .schema.policy import FieldRule, has_permission, has_role, me, nobody, public, signed_in
     from .services.mail import Mail
 
 _HOMES = {
@@ -25,6 +26,7 @@ _HOMES = {
     "Backstay": "app",
     "Config": "config",
     "Context": "context",
+    "FieldRule": "schema.policy",
     "ForbiddenError": "errors",
     "Hashing": "auth.passwords",
     "Mail": "services.mail",
@@ -35,6 +37,8 @@ _HOMES = {
     "Principal": "context",
     "PrincipalKind": "context",
     "Problem": "errors",
+    "SoftDelete": "schema.mixins",
+    "TenantScoped": "schema.mixins",
     "User": "auth.ready_user",
     "UserBase": "auth.user",
     "UtcDateTime": "schema.base",
@@ -54,6 +58,7 @@ __all__ = [
     "Backstay",
     "Config",
     "Context",
+    "FieldRule",
     "ForbiddenError",
     "Hashing",
     "Mail",
@@ -64,6 +69,8 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Problem",
+    "SoftDelete",
+    "TenantScoped",
     "User",
     "UserBase",
     "UtcDateTime",

@@ -25,7 +25,7 @@ from .db.lookups import Lookups
 from .db.opened import open_database
 from .db.sessions import Sessions
 from .engine import Engine
-from .errors import OperatorError, perhaps
+from .exposures import Exposure, attribute, catalog_of, given_or
 from .http.custom import CustomEndpoints, Endpoints
 from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
@@ -33,24 +33,11 @@ from .observe import Log, Observations, Series
 from .rest.openapi import document
 from .rest.routes import Methods, Route, Routes, route_table
 from .schema.declare import schema_of
-from .schema.model import Schema, Table
-from .schema.policy import Policy, nobody, public
-from .schema.resource import Catalog, Resource, natural_key
+from .schema.model import Schema
+from .schema.policy import FieldRule, Policy, nobody, public
+from .schema.resource import Catalog
 from .services.mail import Mailer
 from .sql.dialect import Dialect
-
-
-@dataclass(slots=True)
-class Exposure:
-    """What `app.resource` was told, before the schema is known."""
-
-    model: Any
-    name: str | None
-    key: tuple[str, ...]
-    policy: Policy
-    hidden: frozenset[str]
-    shown: frozenset[str]
-    cache_s: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +107,8 @@ class Backstay(Endpoints):
         delete: Any = None,
         check: Any = None,
         stamp: dict[Any, Any] | None = None,
+        restore: Any = None,
+        fields: dict[Any, FieldRule] | None = None,
         hidden: Sequence[Any] = (),
         shown: Sequence[Any] = (),
         cache: int = 0,
@@ -133,21 +122,25 @@ class Backstay(Endpoints):
             read, create, update, delete: rules; `write` stands for the last three.
             check: what must hold of a row after it was written.
             stamp: columns that the server sets from the principal: `{Score.player_id: me.id}`.
+            restore: who sees and restores rows that were deleted softly; see `SoftDelete`.
+            fields: rules of single fields: `{User.email: FieldRule(read=User.id == me.id)}`.
             hidden: columns that no front end shows, accepts, filters or sorts by.
             shown: columns that are shown though their model says that they are a person's own, such as `User.email`.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
         """
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
-            read=_or(read, nobody),
-            create=_or(create, _or(write, nobody)),
-            update=_or(update, _or(write, nobody)),
-            delete=_or(delete, _or(write, nobody)),
-            check=_or(check, public),
-            stamp={_attribute(column): value for column, value in (stamp or {}).items()},
+            read=given_or(read, nobody),
+            create=given_or(create, given_or(write, nobody)),
+            update=given_or(update, given_or(write, nobody)),
+            delete=given_or(delete, given_or(write, nobody)),
+            check=given_or(check, public),
+            restore=given_or(restore, nobody),
+            stamp={attribute(column): value for column, value in (stamp or {}).items()},
+            fields={attribute(column): rule for column, rule in (fields or {}).items()},
         )
-        hides, shows = (frozenset(_attribute(column) for column in columns) for columns in (hidden, shown))
-        exposure = Exposure(model, name, tuple(_attribute(n) for n in names), policy, hides, shows, cache)
+        hides, shows = (frozenset(attribute(column) for column in columns) for columns in (hidden, shown))
+        exposure = Exposure(model, name, tuple(attribute(n) for n in names), policy, hides, shows, cache)
         self._exposures.append(exposure)
 
     def accounts(self, user: type[Any], options: AccountOptions | None = None) -> None:
@@ -185,26 +178,7 @@ class Backstay(Endpoints):
         Raises:
             OperatorError: nothing exposed, or a key or name that is not there.
         """
-        schema = self.schema
-        resources: dict[str, Resource] = {}
-        for exposure in self._exposures:
-            table = schema.by_model(exposure.model) or schema.tables.get(str(exposure.model))
-            if table is None:
-                hint = perhaps(str(exposure.model), schema.tables, noun="table")
-                raise OperatorError(f"There is no table {exposure.model!r}. {hint}")
-            name = exposure.name or table.name
-            named = (*exposure.policy.stamp, *exposure.hidden, *exposure.shown)
-            missing = [n for n in named if n not in table.columns]
-            if missing:
-                hint = perhaps(missing[0], table.columns, noun="column")
-                raise OperatorError(f"{table.name} has no column {missing[0]!r}. {hint}")
-            hidden = exposure.hidden | ({n for n, c in table.columns.items() if c.private} - exposure.shown)
-            key = natural_key(table, exposure.key or table.key)
-            resources[name] = Resource(name, table, key, exposure.policy, hidden, exposure.cache_s)
-            _keep_hidden(table, resources[name].hidden)
-        if not resources:
-            raise OperatorError(f"{self.name} exposes nothing: call app.resource(Model, read=...).")
-        return Catalog(schema, resources)
+        return catalog_of(self.schema, self._exposures, self.name)
 
     def session(self, context: Context | None = None) -> AsyncSession:
         """A read-only ORM session for a custom endpoint, which decides itself what it shows.
@@ -366,14 +340,6 @@ def _fixed_routes(
     return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
 
 
-def _keep_hidden(table: Table, hidden: frozenset[str]) -> None:
-    """A search tells what a column holds, even if no answer shows it."""
-    searched = table.search.columns if table.search is not None else ()
-    told = next((name for name in sorted(hidden) if table.columns[name].sql.name in searched), None)
-    if told is not None:
-        raise OperatorError(f"{table.name}.{told} is hidden, and searched: take it out of hidden= or __search__.")
-
-
 def _may_write(policy: Policy) -> bool:
     return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
 
@@ -387,12 +353,3 @@ async def _lifespan(app: Backstay, receive: Receive, send: Send) -> None:
             await app.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
-
-
-def _or(rule: Any, default: Any) -> Any:
-    return default if rule is None else rule
-
-
-def _attribute(column: Any) -> str:
-    """The API name of a mapped attribute, or the name itself."""
-    return column if isinstance(column, str) else str(column.key)

@@ -13,16 +13,16 @@ from typing import Any
 
 from .config import Config
 from .context import ANONYMOUS, Context, Principal
-from .db.database import ConstraintViolationError, Database, RefusedError, Row, Violation
+from .db.database import ConstraintViolationError, Database, RefusedError, Row
 from .errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError
 from .observe import Observations
 from .query import values
-from .query.ir import Delete, Insert, Query, Select, Shape, Update
+from .query.ir import Delete, Insert, Query, Restore, Select, Shape, Update
 from .query.plan import Form
 from .query.planner import Planner
 from .query.search import parse_search
-from .schema.model import Column
-from .schema.policy import NO_STANDING, PLAIN_STANDING, Standing, standing_of
+from .refusals import Refusals
+from .schema.policy import NO_STANDING, PLAIN_STANDING, TENANT_STANDING, Standing, standing_of
 from .schema.resource import Catalog, Resource
 from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
@@ -57,6 +57,7 @@ class Engine:
         self._planner = Planner(catalog, config)
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
         self._database_read = database.read
+        self._refusals = Refusals(catalog, dialect, database, self.standing)
         #: Called after a row of a resource was deleted, by the resource's name.
         self.deleted: dict[str, Callable[[Context], Awaitable[None]]] = {}
 
@@ -65,7 +66,9 @@ class Engine:
         if principal is ANONYMOUS:
             return NO_STANDING
         if not principal.roles and not principal.permissions and principal.scopes is None:
-            return NO_STANDING if principal.is_anonymous else PLAIN_STANDING
+            if principal.is_anonymous:
+                return NO_STANDING if principal.tenant is None else NO_STANDING._replace(tenanted=True)
+            return PLAIN_STANDING if principal.tenant is None else TENANT_STANDING
         return standing_of(principal, self.catalog.roles, self.catalog.permissions)
 
     def prepare(self, query: Query, standing: Standing) -> Statement:
@@ -182,6 +185,15 @@ class Engine:
         if after is not None:
             await after(context)
 
+    async def restore(self, resource: Resource, key: Sequence[str], context: Context) -> tuple[Statement, Row]:
+        """Bring back the row with that key, which was deleted softly."""
+        query = Restore(resource.name, tuple(range(len(key))))
+        statement = self.prepare(query, self.standing(context.principal))
+        row = await self._write(statement, self._bind_keyed(statement, key, resource, key), resource, context, key)
+        if row is None:
+            raise NotFoundError(resource.name, ",".join(key))
+        return statement, row
+
     def _bind_keyed(
         self, statement: Statement, raw: Sequence[Any], resource: Resource, key: Sequence[str]
     ) -> list[Any]:
@@ -215,76 +227,16 @@ class Engine:
         try:
             return await self.database.write(statement, parameters, context)
         except RefusedError:
+            refused = await self._refusals.missing_parents(statement, values, resource, context, ruled=True)
+            if refused is not None:
+                raise refused from None
             anonymous = context.principal.is_anonymous
             action = f"{statement.action} this row of"
             raise ForbiddenError(action, resource.name, anonymous=anonymous) from None
         except ValidationError as error:
             raise _unfound(error, resource, key) from None
         except ConstraintViolationError as violation:
-            raise await self._refusal(violation, statement, values, resource, context) from None
-
-    async def _refusal(
-        self,
-        violation: ConstraintViolationError,
-        statement: Statement,
-        values: list[Any],
-        resource: Resource,
-        context: Context,
-    ) -> Problem:
-        """What the caller is told of a constraint: the fields, never another row's content."""
-        match violation.kind:
-            case Violation.UNIQUE:
-                names = _names(resource, violation.columns)
-                errors = [FieldError(n, "unique", "is taken by another row.") for n in names]
-                return Problem("CONFLICT", f"Another row of {resource.name} has the same values.", errors=errors)
-            case Violation.NOT_NULL:
-                names = _names(resource, violation.columns)
-                return ValidationError([FieldError(n, "required", "must not be null.") for n in names])
-            case Violation.FOREIGN_KEY if statement.action == "delete":
-                return Problem("STILL_REFERENCED", f"Other rows refer to this row of {resource.name}.")
-            case Violation.FOREIGN_KEY:
-                return await self._missing_parents(statement, values, resource, context)
-            case Violation.CHECK:
-                named = [n for n in resource.columns if f"_{n}_" in f"_{violation.constraint}_"]
-                field = max(named, key=len) if named else "body"
-                message = f"breaks the constraint {violation.constraint or 'of the table'}."
-                return ValidationError([FieldError(field, "check", message)])
-            case Violation.TYPE:
-                return ValidationError([FieldError("body", "invalid_value", "a value has the wrong type.")])
-
-    async def _missing_parents(
-        self, statement: Statement, values: list[Any], resource: Resource, context: Context
-    ) -> Problem:
-        """Which references lead nowhere; asked only after the database refused one."""
-        errors: list[FieldError] = []
-        for slot, value in zip(statement.slots, values, strict=True):
-            column = slot.column
-            if column is None or not column.sql.foreign_keys or value is None:
-                continue
-            if not await self._parent_exists(column, value, context):
-                errors.append(FieldError(column.name, "not_found", "refers to a row that does not exist."))
-        if not errors:
-            return Problem("STILL_REFERENCED", f"Other rows refer to this row of {resource.name}.")
-        hint = "Create the row that is referred to first, or refer to another."
-        return Problem("CONFLICT", f"{errors[0].field}: {errors[0].message}", errors=errors, hint=hint)
-
-    async def _parent_exists(self, column: Column, value: Any, context: Context) -> bool:
-        """Whether the principal can see the row that a reference names."""
-        target = next(iter(column.sql.foreign_keys)).column
-        parent = next((r for r in self.catalog.resources.values() if r.table.sql is target.table), None)
-        if parent is None:
-            return True
-        facts = parent.table.column_of(target)
-        if facts is None or (parent.key and parent.key != (facts,)):
-            parent = Resource(parent.name, parent.table, (facts,), parent.policy) if facts else parent
-        planner = Planner(Catalog(self.catalog.schema, {parent.name: parent}), self.config)
-        query = Select(parent.name, key=(0,), shape=Shape((parent.key[0].name,)))
-        try:
-            plan = planner.plan(query, self.standing(context.principal))
-        except Problem:
-            return False
-        found = self.read(compile_plan(plan, self._dialect), [value], context)
-        return bool(found if isinstance(found, list) else await found)
+            raise await self._refusals.of(violation, statement, values, resource, context) from None
 
 
 def _unfound(error: ValidationError, resource: Resource, key: Sequence[str]) -> Problem:
@@ -293,11 +245,6 @@ def _unfound(error: ValidationError, resource: Resource, key: Sequence[str]) -> 
     if key and all(e.field in names for e in error.errors):
         return NotFoundError(resource.name, ",".join(key))
     return error
-
-
-def _names(resource: Resource, columns: Sequence[str]) -> list[str]:
-    by_sql = {column.sql.name: name for name, column in resource.columns.items()}
-    return [by_sql[name] for name in columns if name in by_sql] or ["body"]
 
 
 def output(statement: Statement, row: Row, wanted: Output) -> Any:

@@ -54,6 +54,7 @@ CODES: Mapping[str, ErrorCode] = _table(
     # planner
     ("FORBIDDEN", 403, "Forbidden", "Ask for the role or scope that the resource's rule names."),
     ("INSUFFICIENT_SCOPE", 403, "Insufficient scope", "Use a key or token with the scope that detail names."),
+    ("TENANT_REQUIRED", 403, "Tenant required", "Choose a tenant: sign in to one, or send the tenant header."),
     ("READ_ONLY", 405, "Read only", "The table has no usable key or is a view: write to its base table."),
     # engine
     ("CONFLICT", 409, "Conflict", "Another row already has these values: change them or update that row."),

@@ -90,7 +90,7 @@ def select(query: Select, values: Sequence[object], *, default_limit: int = 20) 
     assert page is not None, "a list has a page"
     pairs.append(("limit", str(page.limit)))
     if isinstance(page, OffsetPage):
-        offset = values[page.offset_slot]
+        offset = 0 if page.offset_slot is None else values[page.offset_slot]
         assert isinstance(offset, int)
         pairs.append(("page", str(offset // page.limit + 1)))
         pairs.append(("count", "true" if page.total else "false"))
@@ -125,6 +125,6 @@ def aggregate(query: Aggregate, values: Sequence[object]) -> Pairs:
         pairs.append(("sort", sort(query.order)))
     page = query.page
     assert page is not None, "a parsed aggregate has a page"
-    offset = values[page.offset_slot]
+    offset = 0 if page.offset_slot is None else values[page.offset_slot]
     assert isinstance(offset, int)
     return [*pairs, ("limit", str(page.limit)), ("page", str(offset // page.limit + 1))]

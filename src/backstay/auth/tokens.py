@@ -66,15 +66,33 @@ class Tokens:
         self._made: SigningKey | None = None
         self._verified: dict[bytes, tuple[float, Principal]] = {}
 
-    def issue(self, subject: object, *, roles: list[str] | None = None, ttl_s: int = 900) -> str:
+    def issue(
+        self,
+        subject: object,
+        *,
+        roles: Sequence[str] = (),
+        permissions: Sequence[str] = (),
+        scopes: Sequence[str] | None = None,
+        tenant: object = None,
+        ttl_s: int = 900,
+    ) -> str:
         """A token for a principal.
 
         Args:
             subject: its id.
             roles: names that `has_role` knows.
+            permissions: names that `has_permission` knows.
+            scopes: what it is limited to, as `scores:read`; `None` for no limit.
+            tenant: the key of the tenant that it acts for.
             ttl_s: seconds until it expires.
         """
-        claims = {"sub": str(subject), "roles": roles or [], "exp": int(time.time()) + ttl_s}
+        claims: dict[str, Any] = {"sub": str(subject), "roles": [*roles], "exp": int(time.time()) + ttl_s}
+        if permissions:
+            claims["permissions"] = [*permissions]
+        if scopes is not None:
+            claims["scope"] = " ".join(scopes)
+        if tenant is not None:
+            claims["tenant"] = str(tenant)
         return sign({"typ": "JWT"}, orjson.dumps(claims), self._key())
 
     def principal(self, credential: bytes) -> Principal:
@@ -104,12 +122,22 @@ class Tokens:
             claims = claims_of(token, self._key_of)
         except ForgedError:
             raise refusal() from None
-        roles = claims.get("roles", [])
+        roles, permissions = claims.get("roles", []), claims.get("permissions", [])
         expires = _lifetime(claims)
-        subject = claims.get("sub")
-        if not _is_name(subject) or not _are_names(roles):
+        subject, tenant, scope = claims.get("sub"), claims.get("tenant"), claims.get("scope")
+        if not _is_name(subject) or not _are_names(roles) or not _are_names(permissions):
             raise refusal()
-        return expires, Principal(PrincipalKind.USER, id=subject, roles=frozenset(roles))
+        if not (tenant is None or _is_name(tenant)) or not (scope is None or isinstance(scope, str)):
+            raise refusal()
+        principal = Principal(
+            PrincipalKind.USER,
+            id=subject,
+            roles=frozenset(roles),
+            permissions=frozenset(permissions),
+            scopes=None if scope is None else frozenset(scope.split()),
+            tenant=tenant,
+        )
+        return expires, principal
 
     def _key_of(self, header: Mapping[str, Any]) -> SigningKey | None:
         return self._key() if "kid" not in header and header.get("typ", "JWT") == "JWT" else None

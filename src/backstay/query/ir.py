@@ -35,6 +35,14 @@ class Test(Enum):
     FALSE = "false"
 
 
+class Deleted(Enum):
+    """Which rows of a table whose rows are deleted softly."""
+
+    HIDDEN = "hidden"
+    INCLUDED = "true"
+    ONLY = "only"
+
+
 Path = tuple[str, ...]
 
 
@@ -87,10 +95,13 @@ class OrderKey:
 
 @dataclass(frozen=True, slots=True)
 class OffsetPage:
-    """`limit` rows from an offset, with or without the total of all."""
+    """`limit` rows from an offset, with or without the total of all.
+
+    The first page has no slot: PostgreSQL plans a statement with an unknown offset anew each time.
+    """
 
     limit: int
-    offset_slot: int
+    offset_slot: int | None = None
     total: bool = True
 
 
@@ -148,6 +159,7 @@ class Select:
     shape: Shape = Shape()
     key: tuple[int, ...] = ()
     parent: Parent | None = None
+    deleted: Deleted = Deleted.HIDDEN
 
 
 class Function(Enum):
@@ -187,6 +199,7 @@ class Aggregate:
     order: tuple[OrderKey, ...] = ()
     page: OffsetPage | None = None
     parent: Parent | None = None
+    deleted: Deleted = Deleted.HIDDEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,4 +227,12 @@ class Delete:
     key: tuple[int, ...]
 
 
-Query = Select | Aggregate | Insert | Update | Delete
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """One row more: it was deleted softly."""
+
+    resource: str
+    key: tuple[int, ...]
+
+
+Query = Select | Aggregate | Insert | Update | Delete | Restore

@@ -8,8 +8,8 @@ from ..config import Config
 from ..errors import FieldError, ForbiddenError, Problem, ValidationError, perhaps
 from ..schema.model import ORDERED, TEXTUAL, Column, Kind
 from ..schema.policy import Folded, Standing, fold
-from ..schema.resource import Catalog, Resource
-from .ir import RELEVANCE, Compare, Filter, Group, Include, Is, Op, OrderKey, Path, Search, Test
+from ..schema.resource import Resource
+from .ir import RELEVANCE, Compare, Deleted, Filter, Group, Include, Is, OffsetPage, Op, OrderKey, Path, Search, Test
 from .plan import (
     Embed,
     Form,
@@ -27,8 +27,10 @@ from .plan import (
     Step,
     by_relevance,
 )
+from .sight import Sight
 
 INCLUDES_MAX = 16
+_SCOPES = frozenset({"read", "create", "update", "delete"})
 PATH_STEPS_MAX = 4
 _FORMS = {Op.IN: Form.LIST, Op.NIN: Form.LIST, Op.LIKE: Form.PATTERN, Op.ILIKE: Form.PATTERN}
 _EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN, Op.NIN})
@@ -57,11 +59,10 @@ def operators_of(column: Column) -> frozenset[Op]:
 
 @dataclass(slots=True)
 class Names:
-    """One planning: the standing it is for, its slots so far and what it has to refuse."""
+    """One planning: what it can see, its slots so far and what it has to refuse."""
 
-    catalog: Catalog
+    sight: Sight
     config: Config
-    standing: Standing
     slots: dict[int, Slot] = field(default_factory=dict[int, Slot])
     errors: list[FieldError] = field(default_factory=list[FieldError])
     hint: str = ""
@@ -83,10 +84,26 @@ class Names:
             raise ValidationError(self.errors, hint=self.hint)
         return tuple(self.slots[i] for i in range(len(self.slots)))
 
-    def source(self, resource: Resource) -> Source:
-        """The visible rows of a resource; the only way to name rows in a plan."""
-        covered = self.standing.covers(resource.name, "read")
-        return Source(resource, covered and fold(resource.policy.read, self.standing))
+    @property
+    def standing(self) -> Standing:
+        """Whom the plan is for."""
+        return self.sight.standing
+
+    def rows(self, resource: Resource, deleted: Deleted = Deleted.HIDDEN) -> Source:
+        """The rows that a read starts from.
+
+        Raises:
+            Problem: see `require`.
+        """
+        if deleted is not Deleted.HIDDEN:
+            if resource.table.deleted is None:
+                self.refuse("with_deleted", "unknown_parameter", f"rows of {resource.name} are deleted for good.")
+                deleted = Deleted.HIDDEN
+            else:
+                self.require(resource, "see deleted rows of", fold(resource.policy.restore, self.standing))
+        source = self.sight.source(resource, deleted)
+        self.require(resource, "read", source.rule)
+        return source
 
     def require(self, resource: Resource, action: str, rule: Folded) -> None:
         """Refuse at once what the principal's standing can never do.
@@ -95,30 +112,39 @@ class Names:
             ForbiddenError: its rules forbid it.
             Problem: `INSUFFICIENT_SCOPE` where its credential does (RFC 6750 §3.1).
         """
-        if not self.standing.covers(resource.name, action):
-            wanted = f"{resource.name}:{action}"
+        scope = action if action in _SCOPES else "update" if action == "restore" else "read"
+        if not self.standing.covers(resource.name, scope):
+            wanted = f"{resource.name}:{scope}"
             challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
             detail = f"The credential has no scope {wanted}."
             raise Problem("INSUFFICIENT_SCOPE", detail, headers=[("www-authenticate", challenge)])
+        if resource.table.tenant is not None and not self.standing.tenanted and self.standing.signed:
+            raise Problem("TENANT_REQUIRED", f"{resource.name} belongs to tenants, and this request names none.")
         if rule is False:
             raise ForbiddenError(action, resource.name, anonymous=not self.standing.signed)
 
     def column(self, resource: Resource, name: str, label: str) -> Column | None:
         """A visible column by name."""
-        column = resource.columns.get(name)
+        visible = self.sight.columns(resource)
+        column = visible.get(name)
         if column is None:
-            hint = perhaps(name, resource.columns, noun="field")
+            hint = perhaps(name, visible, noun="field")
             self.refuse(label, "unknown_field", f"{resource.name} has no field {name[:80]!r}.", hint)
         return column
 
     def step(self, resource: Resource, name: str, label: str) -> Step | None:
         """One relation by name."""
-        way = self.catalog.related(resource, name)
+        way = self.sight.related(resource, name)
         if way is None:
-            hint = perhaps(name, self.catalog.ways(resource), noun="relation")
+            hint = perhaps(name, self.sight.ways(resource), noun="relation")
             self.refuse(label, "unknown_relation", f"{resource.name} has no relation {name[:80]!r}.", hint)
             return None
-        return Step(way[0], self.source(way[1]))
+        return Step(way[0], self.sight.source(way[1]))
+
+    def offset(self, page: OffsetPage) -> None:
+        """The slot of a page's offset, if it has one."""
+        if page.offset_slot is not None:
+            self.slots[page.offset_slot] = Slot("page", None, Form.OFFSET)
 
     def path(self, resource: Resource, path: Path, label: str) -> PlanPath | None:
         """A column at the end of to-one steps, for sorting and grouping."""
@@ -149,9 +175,10 @@ class Names:
 
     def _search(self, resource: Resource, node: Search) -> PlanSearch | None:
         if resource.table.search is None:
-            text = next((c.name for c in resource.columns.values() if Op.ILIKE in operators_of(c)), "")
+            visible = self.sight.columns(resource)
+            text = next((c.name for c in visible.values() if Op.ILIKE in operators_of(c)), "")
             hint = f"Filter by a field instead, as {text}[ilike]=%word%." if text else "Filter by its fields instead."
-            hint = "The field q is filtered as q[eq]." if "q" in resource.columns else hint
+            hint = "The field q is filtered as q[eq]." if "q" in visible else hint
             self.refuse("q", "unknown_parameter", f"{resource.name} has no full text search.", hint)
             return None
         self.slots[node.slot] = Slot("q", None, Form.SEARCH)
@@ -171,8 +198,9 @@ class Names:
         return None if inner is None else PlanVia(step, inner)
 
     def _leaf(self, resource: Resource, node: Compare | Is, name: str, label: str) -> PlanFilter | None:
-        if self.catalog.related(resource, name) is not None and name not in resource.columns:
-            hint = f"Filter by one of its fields: {name}.{next(iter(self.catalog.ways(resource)[name].columns))}."
+        related = self.sight.related(resource, name)
+        if related is not None and name not in resource.columns:
+            hint = f"Filter by one of its fields: {name}.{next(iter(self.sight.columns(related[1])), 'id')}."
             self.refuse(label, "is_relation", f"{name!r} is a relation, not a field.", hint)
             return None
         column = self.column(resource, name, label)
@@ -235,7 +263,7 @@ class Names:
         """The fields and embedded rows of an object."""
         label = f"fields[{'.'.join(trail)}]" if trail else "fields"
         if fields is None:
-            columns = tuple(resource.columns.values())
+            columns = tuple(self.sight.columns(resource).values())
         else:
             named = (self.column(resource, name, label) for name in dict.fromkeys(fields))
             columns = tuple(column for column in named if column is not None)

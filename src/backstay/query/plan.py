@@ -193,6 +193,14 @@ class AggregatePlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A foreign key of a new or changed row, `(local, remote)` by column, and the rows that it may refer to."""
+
+    pairs: tuple[tuple[sa.Column[Any], sa.Column[Any]], ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InsertPlan:
     """One new row. `stamps` come from the principal; `check` must hold of the row."""
 
@@ -202,11 +210,12 @@ class InsertPlan:
     check: Folded
     shape: PlanShape
     slots: tuple[Slot, ...]
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UpdatePlan:
-    """New values for one row that the update rule admits."""
+    """New values for one row that the update rule admits; with `restored` one that was deleted is there again."""
 
     source: Source
     columns: tuple[Column, ...]
@@ -214,15 +223,18 @@ class UpdatePlan:
     key: tuple[tuple[Column, int], ...]
     shape: PlanShape
     slots: tuple[Slot, ...]
+    references: tuple[Reference, ...] = ()
+    restored: Column | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeletePlan:
-    """One row that the delete rule admits."""
+    """One row that the delete rule admits; with `marked` it stays, and that column says when it was deleted."""
 
     source: Source
     key: tuple[tuple[Column, int], ...]
     slots: tuple[Slot, ...]
+    marked: Column | None = None
 
 
 Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..config import Config
 from ..errors import Problem, perhaps
-from ..schema.model import ADDITIVE, ORDERED, Column
-from ..schema.policy import Folded, Standing, fold, fold_write
+from ..schema.model import ADDITIVE, ORDERED
+from ..schema.policy import Standing
 from ..schema.resource import Catalog, Resource
 from .ir import (
     Aggregate,
@@ -17,25 +17,14 @@ from .ir import (
     OffsetPage,
     Parent,
     Query,
+    Restore,
     Select,
     Update,
 )
 from .names import Names
-from .plan import (
-    AggregatePlan,
-    DeletePlan,
-    Form,
-    InsertPlan,
-    Plan,
-    PlanMeasure,
-    PlanParent,
-    PlanPath,
-    SelectPlan,
-    Slot,
-    Source,
-    UpdatePlan,
-    both,
-)
+from .plan import AggregatePlan, Form, Plan, PlanMeasure, PlanParent, PlanPath, SelectPlan, Slot
+from .sight import Sight
+from .writes import key_of, plan_delete, plan_insert, plan_restore, plan_update
 
 
 class Planner:
@@ -53,18 +42,20 @@ class Planner:
 
     def plan(self, query: Query, standing: Standing) -> Plan:
         """The Plan of a Query for principals of that standing."""
-        names = Names(self.catalog, self.config, standing)
+        names = Names(Sight(self.catalog, standing), self.config)
         match query:
             case Select():
                 return self._select(query, names)
             case Aggregate():
                 return self._aggregate(query, names)
             case Insert():
-                return self._insert(query, names)
+                return plan_insert(self.resource(query.resource), query.columns, names)
             case Update():
-                return self._update(query, names)
+                return plan_update(self.resource(query.resource), query.columns, query.key, names)
             case Delete():
-                return self._delete(query, names)
+                return plan_delete(self.resource(query.resource), query.key, names)
+            case Restore():
+                return plan_restore(self.resource(query.resource), query.key, names)
 
     def resource(self, name: str) -> Resource:
         """A resource by its path segment."""
@@ -76,15 +67,14 @@ class Planner:
 
     def _select(self, query: Select, names: Names) -> SelectPlan:
         resource = self.resource(query.resource)
-        source = names.source(resource)
-        names.require(resource, "read", source.rule)
-        key = self._key(resource, query.key, names) if query.key else ()
+        source = names.rows(resource, query.deleted)
+        key = key_of(resource, query.key, names) if query.key else ()
         parent = self._parent(query.parent, names) if query.parent else None
         condition = names.filter(resource, query.filter) if query.filter else None
         order = () if query.key else names.order(resource, query.order)
         page = query.page
         if isinstance(page, OffsetPage):
-            names.slots[page.offset_slot] = Slot("page", None, Form.OFFSET)
+            names.offset(page)
         elif isinstance(page, KeysetPage):
             if not resource.table.key:
                 names.refuse("cursor", "no_key", f"{resource.name} has no key to page by.", "Use page and limit.")
@@ -100,31 +90,18 @@ class Planner:
         shape = names.shape(resource, query.shape.fields, query.shape.includes)
         return SelectPlan(source, condition, order, page, shape, key, parent, names.finish())
 
-    def _key(self, resource: Resource, slots: tuple[int, ...], names: Names) -> tuple[tuple[Column, int], ...]:
-        if not resource.key:
-            raise Problem("NOT_FOUND", f"{resource.name} has no key: its rows are only listed.")
-        if len(slots) != len(resource.key):
-            words = ",".join(column.name for column in resource.key)
-            raise Problem("NOT_FOUND", f"The key of {resource.name} is {words}.")
-        for column, slot in zip(resource.key, slots, strict=True):
-            names.slots[slot] = Slot(column.name, column, Form.SCALAR)
-        return tuple(zip(resource.key, slots, strict=True))
-
     def _parent(self, parent: Parent, names: Names) -> PlanParent:
         resource = self.resource(parent.resource)
         step = names.step(resource, parent.relation, "path")
         if step is None or not step.way.many:
-            hint = perhaps(parent.relation, self.catalog.ways(resource), noun="relation")
+            hint = perhaps(parent.relation, names.sight.ways(resource), noun="relation")
             message = f"{parent.resource} has no list {parent.relation[:80]!r}."
             raise Problem("NOT_FOUND", message, hint=hint)
-        source = names.source(resource)
-        names.require(resource, "read", source.rule)
-        return PlanParent(source, step.way, self._key(resource, parent.key, names))
+        return PlanParent(names.rows(resource), step.way, key_of(resource, parent.key, names))
 
     def _aggregate(self, query: Aggregate, names: Names) -> AggregatePlan:
         resource = self.resource(query.resource)
-        source = names.source(resource)
-        names.require(resource, "read", source.rule)
+        source = names.rows(resource, query.deleted)
         parent = self._parent(query.parent, names) if query.parent else None
         condition = names.filter(resource, query.filter) if query.filter else None
         group: list[tuple[str, PlanPath]] = []
@@ -146,8 +123,8 @@ class Planner:
             else:
                 hint = perhaps(name, outputs, noun="output")
                 names.refuse("sort", "unknown_field", f"{name[:80]!r} is not in this answer.", hint)
-        page = query.page or OffsetPage(self.config.page_limit, 0)
-        names.slots[page.offset_slot] = Slot("page", None, Form.OFFSET)
+        page = query.page or OffsetPage(self.config.page_limit)
+        names.offset(page)
         kept = tuple(measure for measure in measures if measure is not None)
         ordered = tuple(order) + tuple((name, False) for name, _ in group if name not in dict(order))
         return AggregatePlan(source, tuple(group), kept, condition, ordered, page, parent, names.finish())
@@ -170,60 +147,3 @@ class Planner:
             names.refuse("select", "measure", f"{path.column.name} ({kind.value}) cannot be aggregated.")
             return None
         return PlanMeasure(measure.name, function, path, measure.distinct)
-
-    def _writable(self, resource: Resource) -> None:
-        if not resource.writable:
-            reason = resource.table.note or "it has no key."
-            raise Problem("READ_ONLY", f"{resource.name} is read-only: {reason}")
-
-    def _columns(self, resource: Resource, columns: tuple[str, ...], names: Names) -> tuple[Column, ...]:
-        found: list[Column] = []
-        for position, name in enumerate(columns):
-            column = names.column(resource, name, name)
-            if column is None:
-                continue
-            if column.server_set or name in resource.policy.stamp:
-                names.refuse(name, "read_only", "is set by the server.")
-            names.slots[position] = Slot(name, column, Form.BODY)
-            found.append(column)
-        return tuple(found)
-
-    def _insert(self, query: Insert, names: Names) -> InsertPlan:
-        resource = self.resource(query.resource)
-        self._writable(resource)
-        policy = resource.policy
-        rule = fold_write(policy.create, names.standing)
-        names.require(resource, "create", rule)
-        columns = self._columns(resource, query.columns, names)
-        stamps = tuple((resource.table.columns[name], value) for name, value in policy.stamp.items())
-        check = both(rule, fold_write(policy.check, names.standing))
-        names.require(resource, "create", check)
-        shape = names.shape(resource, None, ())
-        return InsertPlan(Source(resource, rule), columns, stamps, check, shape, names.finish())
-
-    def _update(self, query: Update, names: Names) -> UpdatePlan:
-        resource = self.resource(query.resource)
-        self._writable(resource)
-        rule = self._write_rule(resource, "update", names)
-        columns = self._columns(resource, query.columns, names)
-        key = self._key(resource, query.key, names)
-        policy = resource.policy
-        check = both(fold_write(policy.update, names.standing), fold_write(policy.check, names.standing))
-        names.require(resource, "update", check)
-        shape = names.shape(resource, None, ())
-        return UpdatePlan(Source(resource, rule), columns, check, key, shape, names.finish())
-
-    def _delete(self, query: Delete, names: Names) -> DeletePlan:
-        resource = self.resource(query.resource)
-        self._writable(resource)
-        rule = self._write_rule(resource, "delete", names)
-        key = self._key(resource, query.key, names)
-        return DeletePlan(Source(resource, rule), key, names.finish())
-
-    def _write_rule(self, resource: Resource, action: str, names: Names) -> Folded:
-        """A row can be changed only by who may both see it and change it."""
-        policy = resource.policy
-        own = policy.update if action == "update" else policy.delete
-        rule = fold_write(own, names.standing)
-        names.require(resource, action, rule)
-        return both(fold(policy.read, names.standing), rule)

@@ -76,9 +76,8 @@ class Items:
             raise NotFoundError(self._resource.name, ",".join(request.key)) from None
 
     def _item_statement(self, request: Request, standing: Standing, parts: int) -> Statement:
-        slots = tuple(range(parts))
-        shape = params.parse_item(pairs_of(request.query), self._config)
-        statement = self._engine.prepare(Select(self._resource.name, shape=shape, key=slots), standing)
+        query = params.parse_item(self._resource.name, pairs_of(request.query), self._config, parts=parts)
+        statement = self._engine.prepare(query, standing)
         if not request.query:
             if len(self._plain) >= 64:
                 self._plain.clear()
@@ -154,6 +153,12 @@ class Items:
         _refuse_parameters(request)
         await self._engine.delete(self._resource, request.key, request.context)
         return Response(204, b"", [])
+
+    async def restore(self, request: Request) -> Response:
+        """`POST /{resource}/{key}/restore`: a row that was deleted softly is there again."""
+        _refuse_parameters(request)
+        statement, row = await self._engine.restore(self._resource, request.key, request.context)
+        return self._written(statement, row, 200, [])
 
     async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> dict[str, Any]:
         _refuse_parameters(request)

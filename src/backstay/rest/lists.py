@@ -39,7 +39,7 @@ class Recipe:
 
     statement: Statement
     limit: int
-    page_at: int
+    paged: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +67,7 @@ class Lists:
     """
 
     #: Parameters whose value is structure; a field that is called so is filtered by `name[eq]`.
-    _structure = frozenset({"sort", "limit", "count", "include", "fields"})
+    _structure = frozenset({"sort", "limit", "count", "include", "fields", "with_deleted"})
     #: These hold structure and values: such requests have no recipe.
     _mixed = frozenset({"or", "and", "cursor"})
 
@@ -112,12 +112,13 @@ class Lists:
         pairs = pairs_of(request.query)
         signature: list[object] = [standing]
         raw: list[object] = [*key]
-        page_at = -1
+        page: str | None = None
         for name, value in pairs:
             signature.append(name)
             if name == "page":
-                page_at = len(raw)
-                raw.append(value)
+                page = value
+                # The first page has a statement of its own.
+                signature.append(value != "1")
             elif name in self._mixed:
                 return self._parse(pairs, standing, key, None)
             elif name in self._structure or ("[" in name and name[name.find("[") + 1 : -1] not in params.COMPARISONS):
@@ -128,14 +129,13 @@ class Lists:
         recipe = self._recipes.get(cache_key)
         if recipe is None:
             return self._parse(pairs, standing, key, cache_key)
-        return self._follow(recipe, raw, page_at)
+        return self._follow(recipe, raw, page)
 
-    def _follow(self, recipe: Recipe, raw: list[object], page_at: int) -> Asked:
+    def _follow(self, recipe: Recipe, raw: list[object], page: str | None) -> Asked:
         """Only the values are new."""
-        number = 1
-        if page_at >= 0:
-            number = params.bounded(str(raw.pop(page_at)), "page", 1, params.PAGE_MAX)
-        raw.append((number - 1) * recipe.limit)
+        number = params.bounded(page, "page", 1, params.PAGE_MAX)
+        if recipe.paged:
+            raw.append((number - 1) * recipe.limit)
         return Asked(recipe.statement, self._bind(recipe.statement, raw), number, recipe.limit)
 
     def _parse(
@@ -152,7 +152,10 @@ class Lists:
         assert page is not None, "a parsed list has a page"
         keyset = page if isinstance(page, KeysetPage) else None
         if cache_key is not None and isinstance(page, OffsetPage):
-            _keep(self._recipes, cache_key, Recipe(statement, page.limit, page.offset_slot), RECIPES_MAX)
+            paged = page.offset_slot is not None
+            # Not for `page=01`, the first page too, whose signature is that of pages that are not.
+            if paged is (dict(pairs).get("page", "1") != "1"):
+                _keep(self._recipes, cache_key, Recipe(statement, page.limit, paged), RECIPES_MAX)
         return Asked(statement, values, parsed.page, page.limit, keyset, parsed.digest)
 
     def _all_errors(
@@ -257,7 +260,7 @@ class Lists:
 class Aggregates(Lists):
     """Answers `GET /{resource}/aggregate`; the parameters differ, the rest is a list."""
 
-    _structure = frozenset({"sort", "limit", "group", "select"})
+    _structure = frozenset({"sort", "limit", "group", "select", "with_deleted"})
     _mixed = frozenset({"or", "and"})
 
     def _parsed(self, pairs: list[tuple[str, str]], key: list[str]) -> Parsed:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..config import Config
 from ..errors import FieldError, ValidationError, invalid, perhaps
 from ..query.ir import (
     Aggregate,
+    Deleted,
     Filter,
     Function,
     Group,
@@ -31,9 +32,9 @@ from .groups import NAME, group, leaf
 PAGE_MAX = 10_000_000
 #: What in brackets makes a parameter a filter with a value; `is` makes one without.
 COMPARISONS = frozenset(op.value for op in Op)
-_LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and", "q")
-_ITEM_WORDS = ("include", "fields")
-_AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and", "q")
+_LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and", "q", "with_deleted")
+_ITEM_WORDS = ("include", "fields", "with_deleted")
+_AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and", "q", "with_deleted")
 _SCOPED = ("fields", "sort", "limit")
 _MEASURE = re.compile(
     r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*+([^()\s]*+)\s*+\))?\Z"
@@ -140,7 +141,7 @@ def parse_list(
     page, number = _page(found.words, limit, raw, digest)
     start = Parent(parent[0], parent[1], tuple(range(len(keys)))) if parent else None
     condition = Group(False, tuple(found.filters)) if found.filters else None
-    query = Select(resource, condition, order, page, shape, parent=start)
+    query = Select(resource, condition, order, page, shape, parent=start, deleted=deleted_of(found.words))
     return Parsed(query, raw, number, digest)
 
 
@@ -155,15 +156,34 @@ def _page(words: dict[str, str], limit: int, raw: list[object], digest: str) -> 
         raw += cursor.values
         return KeysetPage(limit, slots, tuple(v is None for v in cursor.values), cursor.backward), 0
     number = bounded(words.get("page"), "page", 1, PAGE_MAX)
+    slot = offset_slot(raw, number, limit)
+    return OffsetPage(limit, slot, boolean(words.get("count"), "count", default=True)), number
+
+
+def offset_slot(raw: list[object], number: int, limit: int) -> int | None:
+    """The slot of a page's offset, with its value in `raw`; none for the first page."""
+    if number == 1:
+        return None
     raw.append((number - 1) * limit)
-    return OffsetPage(limit, len(raw) - 1, boolean(words.get("count"), "count", default=True)), number
+    return len(raw) - 1
 
 
-def parse_item(pairs: Pairs, config: Config) -> Shape:
-    """The shape of `GET /{resource}/{key}`."""
+def parse_item(resource: str, pairs: Pairs, config: Config, *, parts: int) -> Select:
+    """`GET /{resource}/{key}`, whose key has so many parts."""
     found = sort_out(pairs, _ITEM_WORDS, config)
     _refuse_filters(found, "an item", _ITEM_WORDS)
-    return shape_of(found, config)
+    shape = shape_of(found, config)
+    return Select(resource, shape=shape, key=tuple(range(parts)), deleted=deleted_of(found.words))
+
+
+def deleted_of(words: Mapping[str, str]) -> Deleted:
+    """`with_deleted=true` or `only`."""
+    text = words.get("with_deleted")
+    if text is None or text == "false":
+        return Deleted.HIDDEN
+    if text not in ("true", "only"):
+        raise invalid("with_deleted", "invalid_value", "must be true, only or false.")
+    return Deleted(text)
 
 
 def parse_aggregate(resource: str, pairs: Pairs, config: Config) -> Parsed:
@@ -178,11 +198,13 @@ def parse_aggregate(resource: str, pairs: Pairs, config: Config) -> Parsed:
         measures = (Measure(Function.COUNT),)
     limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
     number = bounded(found.words.get("page"), "page", 1, PAGE_MAX)
-    raw: list[object] = [*found.raw, (number - 1) * limit]
+    raw: list[object] = [*found.raw]
+    slot = offset_slot(raw, number, limit)
     order = sort_keys(found.words.get("sort"), "sort")
     condition = Group(False, tuple(found.filters)) if found.filters else None
-    page = OffsetPage(limit, len(raw) - 1)
-    return Parsed(Aggregate(resource, groups, measures, condition, order, page), raw, number)
+    page = OffsetPage(limit, slot)
+    deleted = deleted_of(found.words)
+    return Parsed(Aggregate(resource, groups, measures, condition, order, page, deleted=deleted), raw, number)
 
 
 def _measure(text: str) -> Measure:

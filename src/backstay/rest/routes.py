@@ -18,6 +18,7 @@ from .lists import Aggregates, Lists
 from .replies import Envelope
 
 AGGREGATE = b"aggregate"
+RESTORE = b"restore"
 #: What a path answers, by method.
 Methods = dict[str, tuple[Handler, Series]]
 
@@ -48,6 +49,12 @@ def item_methods(resource: Resource) -> tuple[str, ...]:
     return ("GET", *(("PATCH", "PUT") if updates else ()), *(("DELETE",) if deletes else ()))
 
 
+def restores(resource: Resource) -> bool:
+    """Whether it has `POST /{resource}/{key}/restore`."""
+    softly = resource.table.deleted is not None and resource.writable
+    return softly and resource.policy.restore is not nobody and RESTORE.decode() not in resource.relationships
+
+
 def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
     """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`.
 
@@ -72,6 +79,8 @@ def route_table(catalog: Catalog, config: Config) -> list[Route]:
         base = f"{config.base_path}/{name}"
         found += [Route(m, base, name, {"GET": "list", "POST": "create"}[m]) for m in collection_methods(resource)]
         found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in item_methods(resource)]
+        if restores(resource):
+            found.append(Route("POST", f"{base}/{{key}}/restore", name, "restore"))
         found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
         for relation, child, creates in nested_lists(catalog, resource):
             found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
@@ -136,6 +145,8 @@ class Routes:
         item = {m: (acts[m], observe(m, f"{base}/{{key}}")) for m in item_methods(resource)}
         aggregate: Methods = {"GET": (aggregates.list, observe("GET", f"{base}/aggregate"))}
         nested: dict[bytes, Methods] = {}
+        if restores(resource):
+            nested[RESTORE] = {"POST": (items.restore, observe("POST", f"{base}/{{key}}/restore"))}
         for name, child, creates in nested_lists(engine.catalog, resource):
             path = f"{base}/{{key}}/{name}"
             below = Lists(engine, config, envelope, child, (resource, name))

@@ -12,6 +12,7 @@ from ..errors import OperatorError
 from .base import annotations_of
 from .constraints import metadata_of, pydantic_metadata
 from .kinds import facts_of, kind_of
+from .mixins import DELETED, TENANT, SoftDelete, TenantScoped
 from .model import Column, Relationship, Schema, Table
 from .search import declare_search, search_of
 
@@ -19,6 +20,7 @@ from .search import declare_search, search_of
 #: says so, because it is a person's.
 SECRET, SERVER_SET, PRIVATE = "secret", "server_set", "private"
 _SERVER_SET = frozenset({"created_at", "updated_at", "version"})
+_OURS = {TENANT: TenantScoped, DELETED: SoftDelete}
 
 
 def schema_of(models: Iterable[type[Any]]) -> Schema:
@@ -74,6 +76,8 @@ def _table(mapper: Mapper[Any]) -> Table:
         model=mapper.class_,
         description=_description(mapper.class_),
         search=search_of(sql),
+        tenant=TENANT if issubclass(mapper.class_, TenantScoped) else None,
+        deleted=DELETED if issubclass(mapper.class_, SoftDelete) else None,
     )
 
 
@@ -123,6 +127,8 @@ def _has_default(column: sa.Column[Any], table: sa.Table) -> bool:
 
 def _server_set(name: str, column: sa.Column[Any], mapper: Mapper[Any]) -> bool:
     if column.computed is not None or column is mapper.version_id_col or column.info.get(SERVER_SET):
+        return True
+    if name in _OURS and issubclass(mapper.class_, _OURS[name]):
         return True
     if column.primary_key and not column.foreign_keys:
         return column is column.table.autoincrement_column or column.default is not None

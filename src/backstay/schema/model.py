@@ -54,6 +54,7 @@ class Column:
         loose: the values may not be of the kind (an existing SQLite file promises nothing).
         layout: how an existing file writes this datetime, learned from a sample; see `reflect`.
         server_set: the server sets it; a caller never may.
+        mask: where it does not hold, the value is null to whoever asks; see `query.sight`.
         secret: nobody is ever shown it, whatever a program says.
         private: it is hidden unless a resource shows it.
         normal: puts text into the form that it is stored and compared in.
@@ -82,6 +83,7 @@ class Column:
     layout: str = ""
     timezone: bool = True
     description: str = ""
+    mask: sa.ColumnElement[bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +130,8 @@ class Table:
         note: why the table is read-only, in words for its operator.
         model: the mapped class it was declared by, if any.
         search: what `q=` looks in, if it was declared.
+        tenant: name of the column that says whose row it is, if rows belong to tenants.
+        deleted: name of the column that says when a row was deleted softly, if rows are.
     """
 
     name: str
@@ -142,6 +146,8 @@ class Table:
     model: type[Any] | None = None
     description: str = ""
     search: Search | None = None
+    tenant: str | None = None
+    deleted: str | None = None
 
     def column_of(self, sql: sa.ColumnElement[Any]) -> Column | None:
         """The Column behind a SQLAlchemy column, if it is one of this table's."""

@@ -29,12 +29,14 @@ class Standing(NamedTuple):
     Attributes:
         roles, permissions: those that some rule names.
         scopes: what the credential is limited to; `None` when it is not.
+        tenanted: it acts for a tenant.
     """
 
     signed: bool = False
     roles: frozenset[str] = _NONE
     permissions: frozenset[str] = _NONE
     scopes: frozenset[str] | None = None
+    tenanted: bool = False
 
     def covers(self, resource: str, action: str) -> bool:
         """Whether the credential's scopes admit an action: `scores:read`, `scores:write`, `scores:*`, `*`."""
@@ -49,6 +51,7 @@ class Standing(NamedTuple):
 NO_STANDING = Standing()
 #: Signed in, and nothing else that a rule could name.
 PLAIN_STANDING = Standing(signed=True)
+TENANT_STANDING = Standing(signed=True, tenanted=True)
 
 
 class Flag(sa.ColumnElement[bool]):
@@ -222,13 +225,36 @@ def names_in(rule: sa.ColumnElement[bool], test: FlagTest) -> frozenset[str]:
     return frozenset(flag.name for flag in flags)
 
 
+def depends_on_row(rule: sa.ColumnElement[bool]) -> bool:
+    """Whether a rule says something about the row, not about the principal alone."""
+    return any(isinstance(element, sa.Column) for element in sa.sql.visitors.iterate(rule))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldRule:
+    """Rules of one field, beside those of its rows.
+
+    Attributes:
+        read: where it does not hold, the field is null; for whom it never can, there is no such field: it is neither
+            shown nor filtered, sorted or grouped by.
+        write: who may set it, and in which rows as they were before.
+        refer: for a reference, the rows that it may refer to; by default those that the principal may read.
+    """
+
+    read: sa.ColumnElement[bool] = public
+    write: sa.ColumnElement[bool] = public
+    refer: sa.ColumnElement[bool] | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
     """A resource's rules. What has no rule is denied to everybody.
 
     Attributes:
         check: what must hold of the row after a create or an update.
+        restore: who sees the rows that were deleted softly, and may restore them.
         stamp: columns that the server sets from the principal.
+        fields: rules of single fields, by name.
     """
 
     read: sa.ColumnElement[bool] = nobody
@@ -236,7 +262,9 @@ class Policy:
     update: sa.ColumnElement[bool] = nobody
     delete: sa.ColumnElement[bool] = nobody
     check: sa.ColumnElement[bool] = public
+    restore: sa.ColumnElement[bool] = nobody
     stamp: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    fields: Mapping[str, FieldRule] = field(default_factory=dict[str, FieldRule])
 
     def rule(self, action: Action) -> sa.ColumnElement[bool]:
         """The rule of one action."""
@@ -244,12 +272,18 @@ class Policy:
 
     def names(self, test: FlagTest) -> frozenset[str]:
         """Every role, or permission, that its rules name."""
-        rules = (self.read, self.create, self.update, self.delete, self.check)
+        rules = [self.read, self.create, self.update, self.delete, self.check, self.restore]
+        for own in self.fields.values():
+            rules += [own.read, own.write, *([] if own.refer is None else [own.refer])]
         return _NONE.union(*(names_in(rule, test) for rule in rules))
 
 
 def standing_of(principal: Principal, roles: frozenset[str], permissions: frozenset[str]) -> Standing:
     """What of the principal can decide a flag, where rules name these roles and permissions."""
     return Standing(
-        not principal.is_anonymous, principal.roles & roles, principal.permissions & permissions, principal.scopes
+        signed=not principal.is_anonymous,
+        roles=principal.roles & roles,
+        permissions=principal.permissions & permissions,
+        scopes=principal.scopes,
+        tenanted=principal.tenant is not None,
     )

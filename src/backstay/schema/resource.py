@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import OperatorError, perhaps
 from .model import Column, Relationship, Schema, Table
-from .policy import Policy
+from .policy import Policy, depends_on_row, public
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +78,30 @@ class Catalog:
         """The names of all ways that lead to exposed resources."""
         found = {name: self.related(resource, name) for name in resource.relationships}
         return {name: way[1] for name, way in found.items() if way is not None}
+
+
+def check_fields(resource: Resource) -> None:
+    """See that rules of fields can be kept.
+
+    Raises:
+        OperatorError: a rule of a field that is not there, or whose value would show in another way.
+    """
+    table, columns = resource.table, resource.table.columns
+    searched = table.search.columns if table.search is not None else ()
+    ways = {local for way in table.relationships.values() for local, _ in way.pairs}
+    for name, own in resource.policy.fields.items():
+        if name not in columns:
+            raise OperatorError(f"{table.name} has no column {name!r}. {perhaps(name, columns, noun='column')}")
+        if own.read is public:
+            continue
+        sql, where = columns[name].sql, f"fields: {table.name}.{name} has a read rule"
+        if columns[name] in resource.key or name in table.key:
+            raise OperatorError(f"{where}, and is the key: a row that is seen has a key that is seen.")
+        if sql.name in searched:
+            raise OperatorError(f"{where}, and is searched: take it out of __search__.")
+        if (sql in ways or sql.foreign_keys) and depends_on_row(own.read):
+            hint = "let the rule say who reads it, not in which rows"
+            raise OperatorError(f"{where} that depends on the row, and related rows are found by it: {hint}.")
 
 
 def natural_key(table: Table, names: tuple[str, ...]) -> tuple[Column, ...]:

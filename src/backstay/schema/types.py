@@ -21,7 +21,7 @@ def list_text(items: Sequence[Any]) -> str:
         >>> list_text([1.0, 2.5, None])
         '[1,2.5,null]'
     """
-    return f"[{','.join(shortest(i) if isinstance(i, float) else orjson.dumps(i).decode() for i in items)}]"
+    return f"[{','.join(shortest(i + 0.0) if isinstance(i, float) else orjson.dumps(i).decode() for i in items)}]"
 
 
 class Array(TypeDecorator[list[Any]]):
@@ -54,9 +54,11 @@ class Array(TypeDecorator[list[Any]]):
 
     def process_bind_param(self, value: list[Any] | None, dialect: Dialect) -> Any:
         """JSON in the very form that the API writes, so that equal lists are equal text."""
-        if value is None or dialect.name == "postgresql":
-            return value
-        return list_text(value)
+        if value is None:
+            return None
+        # No database has a negative zero of ours: JSON's readers do not tell it from zero.
+        plain = [item + 0.0 if isinstance(item, float) else item for item in value]
+        return plain if dialect.name == "postgresql" else list_text(plain)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> list[Any] | None:
         """The list again."""

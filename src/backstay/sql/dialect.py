@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect as CoreDialect
@@ -23,8 +23,12 @@ def fixed(text: str) -> Expression:
     return cast(Expression, sa.literal_column(text))
 
 
-#: An expression and what to select it from; without the latter it stands by itself.
-Listed = tuple[Expression, Any]
+class Listed(NamedTuple):
+    """An array, what to select it from (nothing: it stands by itself), and whether more rows were cut off."""
+
+    data: Expression
+    origin: Any
+    more: Expression | None = None
 
 
 #: PostgreSQL cuts longer names, also those of an object's members.
@@ -84,10 +88,11 @@ class Dialect(Protocol):
         """A row of a lateral query, its columns called by `labels_of`, as an object; only where `lateral` holds."""
         ...
 
-    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
+    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression], first: int = 0) -> Listed:
         """The items of all rows as an array, in that order; empty when there are no rows.
 
-        Returns the expression and the rows that the query around it must select from, if it needs them.
+        Args:
+            first: with `lateral`: so many of them are wanted, and whether there are more.
         """
         ...
 

@@ -25,7 +25,7 @@ def build_keyset_list(scope: Scope, plan: SelectPlan) -> Built:
     rows = scope.alias(plan.source.resource.table.sql)
     where, exists = conditions(scope, plan, rows)
     keys, origin = order_keys(scope, plan.order, rows, rows)
-    columns = [*needed(plan.shape, rows), *(key.label(f"k{i}") for i, key in enumerate(keys))]
+    columns = [*needed(scope, plan.shape, rows), *(key.label(f"k{i}") for i, key in enumerate(keys))]
     columns.append(integer(1).label("present"))
     inner = sa.select(*columns).select_from(origin).where(*where, *_after(scope, plan, page, keys))
     inner = inner.order_by(*sorted_by(scope, plan.order, keys, backward=page.backward))

@@ -128,10 +128,17 @@ class PostgresDialect:
         pieces = _pieces(names, labels, str(cast(Any, rows).name))
         return sa.case((whole.is_(None), sa.null()), else_=sa.cast(fixed(" || ".join(pieces)), sa.JSON()))
 
-    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
-        """An array that stands by itself. Its rows are sorted again: a join may have changed their order."""
-        found = sa.select(item).select_from(origin).order_by(*order)
-        return sa.func.array_to_json(sa.func.array(found.scalar_subquery())), None
+    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression], first: int = 0) -> Listed:
+        """An array that stands by itself. Its rows are sorted again: a join may have changed their order.
+
+        One that is to be cut is made once, behind a fence.
+        """
+        found = sa.func.array(sa.select(item).select_from(origin).order_by(*order).scalar_subquery())
+        if not first:
+            return Listed(sa.func.array_to_json(found), None)
+        made = sa.select(found.label("listed")).offset(fixed("0")).subquery("part")
+        more = sa.func.nullif(sa.func.cardinality(made.c.listed) > fixed(str(first)), sa.false())
+        return Listed(sa.func.array_to_json(fixed(f"part.listed[1:{first}]")), made, more)
 
     def json_array(self, items: Sequence[Expression]) -> Expression:
         """An array of these values."""

@@ -11,7 +11,7 @@ from ..query.ir import OffsetPage
 from ..query.plan import AggregatePlan, PlanOrder, PlanParent, SelectPlan
 from .dialect import Expression, Query
 from .scope import Rows, Scope
-from .shapes import Joined, json_of, needed, object_of, order_keys, ordered, sorted_by
+from .shapes import Joined, json_of, needed, object_of, order_keys, ordered
 from .statement import Output
 
 Built = tuple[Query, tuple[Output, ...]]
@@ -43,37 +43,35 @@ def build_list(scope: Scope, plan: SelectPlan) -> Built:
     assert isinstance(page, OffsetPage), "keyset pages are built elsewhere"
     rows = scope.alias(table)
     where, exists = conditions(scope, plan, rows)
-    inner = sa.select(*needed(plan.shape, rows)).where(*where)
+    inner = sa.select(*needed(scope, plan.shape, rows)).where(*where)
     inner, order = ordered(scope, inner, plan.order, rows, rows)
     offset = scope.offset(page)
-    cut = scope.alias(inner.limit(integer(page.limit)).offset(offset).subquery())
+    # Without a total, one row more tells whether there is another page, where that costs less than a look.
+    taken = page.limit + 1 if scope.dialect.lateral and not page.total else page.limit
+    cut = scope.alias(inner.limit(integer(taken)).offset(offset).subquery())
     joined = Joined(cut)
     item = json_of(scope, plan.shape, cut, joined)
-    data, origin = scope.dialect.json_list(item, joined.origin, order(cut))
-    outputs: list[Any] = [scope.dialect.json_bytes(data)]
-    names = [Output.DATA]
-    again = scope.alias(table)
-    where, _ = conditions(scope, plan, again)
-    if page.total:
-        names.append(Output.TOTAL)
-        outputs.append(sa.select(sa.func.count()).select_from(again).where(*where).scalar_subquery())
-    else:
-        names.append(Output.MORE)
-        beyond = sa.select(integer(1)).where(*where).limit(integer(1)).offset(offset + integer(page.limit))
-        outputs.append(_searched(scope, plan, beyond, again).scalar_subquery())
+    listed = scope.dialect.json_list(item, joined.origin, order(cut), page.limit if taken > page.limit else 0)
+    counted = (listed.more, Output.MORE) if listed.more is not None else _counted(scope, plan, page, offset)
+    outputs: list[Any] = [scope.dialect.json_bytes(listed.data), counted[0]]
+    names = [Output.DATA, counted[1]]
     if exists is not None:
         names.append(Output.PARENT)
         outputs.append(exists)
-    return labelled(outputs, names, origin), tuple(names)
+    return labelled(outputs, names, listed.origin), tuple(names)
 
 
-def _searched(scope: Scope, plan: SelectPlan, beyond: Query, rows: Rows) -> Query:
-    """A look beyond a page. It does not depend on the order, but a planner that is told of it takes the page's own
-    index, where it would otherwise hope to meet enough rows soon in the whole table."""
-    if not scope.dialect.lateral:
-        return beyond.select_from(rows)
-    keys, origin = order_keys(scope, plan.order, rows, rows)
-    return beyond.select_from(origin).order_by(*sorted_by(scope, plan.order, keys))
+def _counted(
+    scope: Scope, plan: SelectPlan, page: OffsetPage, offset: Expression | None
+) -> tuple[Expression, Output]:
+    """The number of all rows, or whether there is one behind the page."""
+    rows = scope.alias(plan.source.resource.table.sql)
+    where, _ = conditions(scope, plan, rows)
+    if page.total:
+        return sa.select(sa.func.count()).select_from(rows).where(*where).scalar_subquery(), Output.TOTAL
+    beyond = sa.select(integer(1)).select_from(rows).where(*where)
+    before = integer(page.limit) if offset is None else offset + integer(page.limit)
+    return beyond.limit(integer(1)).offset(before).scalar_subquery(), Output.MORE
 
 
 def labelled(outputs: list[Any], names: list[Output], origin: Any) -> Query:
@@ -128,14 +126,14 @@ def build_aggregate(scope: Scope, plan: AggregatePlan) -> Built:
         scope.dialect.order(cast(Any, rows.c[places[name]]), descending=descending, nullable=True)
         for name, descending in plan.order
     ]
-    data, origin = scope.dialect.json_list(item, joined.origin, order)
+    listed = scope.dialect.json_list(item, joined.origin, order)
     total = _groups(scope, plan, table) if plan.group else integer(1)
-    selected: list[Any] = [scope.dialect.json_bytes(data), total]
+    selected: list[Any] = [scope.dialect.json_bytes(listed.data), total]
     names = [Output.DATA, Output.TOTAL]
     if exists is not None:
         selected.append(exists)
         names.append(Output.PARENT)
-    return labelled(selected, names, origin), tuple(names)
+    return labelled(selected, names, listed.origin), tuple(names)
 
 
 def _groups(scope: Scope, plan: AggregatePlan, table: Rows) -> Expression:

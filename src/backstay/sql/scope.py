@@ -17,6 +17,7 @@ from ..query.plan import (
     PlanParent,
     PlanSearch,
     PlanVia,
+    Reference,
     Slot,
     Source,
     Step,
@@ -51,13 +52,27 @@ class Scope:
         """The parameter that stands for a slot's value."""
         return sa.bindparam(f"s{slot}", unique=False, type_=sql_type or sa.types.NullType())
 
-    def offset(self, page: OffsetPage) -> Expression:
-        """How many rows come before a page."""
+    def refers(self, reference: Reference, row: Rows) -> Expression:
+        """Whether a row's reference leads to rows that it may lead to; one that is null leads nowhere."""
+        there = self.alias(reference.source.resource.table.sql)
+        links = [there.c[remote.key] == row.c[local.key] for local, remote in reference.pairs]
+        found = sa.select(fixed("1")).select_from(there).where(*links, *self.rule(reference.source, there))
+        nothing = [row.c[local.key].is_(None) for local, _ in reference.pairs]
+        return sa.or_(*nothing, sa.exists(found.correlate(row)))
+
+    def offset(self, page: OffsetPage) -> Expression | None:
+        """How many rows come before a page; `None` when it is the first."""
+        if page.offset_slot is None:
+            return None
         return self.dialect.typed(self.bind(page.offset_slot, sa.BigInteger()), sa.BigInteger())
 
     def column(self, rows: Rows, column: Column) -> Expression:
-        """A column of some rows."""
-        return rows.c[column.sql.key]
+        """A column of some rows; null where a table's row is not to show it. A subquery's rows are masked already."""
+        value: Expression = rows.c[column.sql.key]
+        origin: Any = cast(Any, rows).element if isinstance(rows, sa.Alias) else rows
+        if column.mask is None or not isinstance(origin, sa.Table):
+            return value
+        return sa.case((on_alias(column.mask, cast(Rows, origin), rows), value))
 
     def rule(self, source: Source, rows: Rows) -> list[Expression]:
         """What the rule demands of these rows, as conditions; none when it is certain."""

@@ -98,7 +98,9 @@ def _nested(scope: Scope, embed: Embed, outer: Rows) -> Expression:
     origin, links = scope.join_back(embed.step.way, far)
     where = [outer.c[local.key] == remote for local, remote in links]
     inner = (
-        sa.select(*needed(embed.shape, far)).select_from(origin).where(*where, *scope.rule(embed.step.source, far))
+        sa.select(*needed(scope, embed.shape, far))
+        .select_from(origin)
+        .where(*where, *scope.rule(embed.step.source, far))
     )
     inner, order = ordered(scope, inner, embed.order, far, origin)
     limit = embed.limit if embed.step.way.many else 1
@@ -107,18 +109,21 @@ def _nested(scope: Scope, embed: Embed, outer: Rows) -> Expression:
     item = json_of(scope, embed.shape, page, joined)
     if not embed.step.way.many:
         return scope.dialect.json_nested(sa.select(item).select_from(joined.origin).correlate(outer))
-    listed, source = scope.dialect.json_list(item, joined.origin, order(page))
-    if source is None:
-        return listed
-    return scope.dialect.json_nested(sa.select(listed).select_from(source).correlate(outer))
+    listed = scope.dialect.json_list(item, joined.origin, order(page))
+    if listed.origin is None:
+        return listed.data
+    return scope.dialect.json_nested(sa.select(listed.data).select_from(listed.origin).correlate(outer))
 
 
-def needed(shape: PlanShape, rows: Rows) -> list[Any]:
+def needed(scope: Scope, shape: PlanShape, rows: Rows) -> list[Any]:
     """The columns that an object and its relations read, each once."""
-    keys = {column.sql.key: None for column in shape.columns}
+    found: dict[str, Any] = {}
+    for column in shape.columns:
+        value = scope.column(rows, column)
+        found[column.sql.key] = value if column.mask is None else value.label(column.sql.key)
     for embed in shape.embeds:
-        keys |= {local.key: None for local, _ in embed.step.way.pairs}
-    return [rows.c[key] for key in keys] or [fixed("1").label("one")]
+        found |= {local.key: rows.c[local.key] for local, _ in embed.step.way.pairs if local.key not in found}
+    return list(found.values()) or [fixed("1").label("one")]
 
 
 def ordered(

@@ -157,9 +157,9 @@ class SqliteDialect:
         """SQLite has no lateral queries."""
         raise AssertionError("objects are made of members")
 
-    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression]) -> Listed:
+    def json_list(self, item: Expression, origin: Any, order: Sequence[Expression], first: int = 0) -> Listed:
         """An aggregate of the rows, which keep the order of the query that they come from."""
-        return sa.func.json_group_array(item), origin
+        return Listed(sa.func.json_group_array(item), origin)
 
     def json_array(self, items: Sequence[Expression]) -> Expression:
         """An array of these values."""

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ..query.plan import DeletePlan, InsertPlan, PlanShape, UpdatePlan
+from ..query.plan import DeletePlan, InsertPlan, UpdatePlan
+from ..schema.base import current_instant
 from ..schema.model import Table
-from ..schema.policy import Folded
 from .dialect import fixed
 from .scope import Scope, me_as, on_alias
 from .shapes import Joined, members_of
@@ -24,7 +24,7 @@ def build_insert(scope: Scope, plan: InsertPlan) -> BuiltWrite:
     values |= {column.sql.key: me_as(stamp, column.sql.type) for column, stamp in plan.stamps}
     statement = sa.insert(table).values(values) if values else sa.insert(table)
     key = [c.sql for c in plan.source.resource.key]
-    return _returning(scope, statement, plan.source.resource.table, plan.shape, plan.check, key)
+    return _returning(scope, statement, plan, key)
 
 
 def build_update(scope: Scope, plan: UpdatePlan) -> BuiltWrite:
@@ -32,6 +32,8 @@ def build_update(scope: Scope, plan: UpdatePlan) -> BuiltWrite:
     facts = plan.source.resource.table
     table = _table(facts)
     values: dict[Any, Any] = {c.sql: scope.bind(i) for i, c in enumerate(plan.columns)}
+    if plan.restored is not None:
+        values[plan.restored.sql] = sa.null()
     if values and facts.version is not None:
         version = facts.columns[facts.version].sql
         values[version] = version + fixed("1")
@@ -41,14 +43,22 @@ def build_update(scope: Scope, plan: UpdatePlan) -> BuiltWrite:
         values = {untouched: untouched} | {c: c for c in table.c if c.onupdate is not None}
     where = [column.sql == scope.bind(slot) for column, slot in plan.key]
     statement = sa.update(table).values(values).where(*where, *scope.rule(plan.source, table))
-    return _returning(scope, statement, facts, plan.shape, plan.check, [c.sql for c, _ in plan.key])
+    return _returning(scope, statement, plan, [c.sql for c, _ in plan.key])
 
 
 def build_delete(scope: Scope, plan: DeletePlan) -> BuiltWrite:
-    """`DELETE … RETURNING 1`."""
+    """`DELETE … RETURNING 1`, or the `UPDATE` that marks the row as deleted."""
     table = _table(plan.source.resource.table)
     where = [column.sql == scope.bind(slot) for column, slot in plan.key]
-    statement: Any = sa.delete(table).where(*where, *scope.rule(plan.source, table))
+    statement: Any = sa.delete(table)
+    if plan.marked is not None:
+        values: dict[Any, Any] = {plan.marked.sql: current_instant()}
+        version = plan.source.resource.table.version
+        if version is not None:
+            counted = plan.source.resource.table.columns[version].sql
+            values[counted] = counted + fixed("1")
+        statement = sa.update(table).values(values)
+    statement = statement.where(*where, *scope.rule(plan.source, table))
     return statement.returning(fixed("1").label("count")), (Output.COUNT,)
 
 
@@ -57,11 +67,10 @@ def _table(facts: Table) -> sa.Table:
     return cast(sa.Table, cast(Any, facts).sql)
 
 
-def _returning(
-    scope: Scope, statement: Any, facts: Table, shape: PlanShape, check: Folded, key: list[Any]
-) -> BuiltWrite:
+def _returning(scope: Scope, statement: Any, plan: InsertPlan | UpdatePlan, key: list[Any]) -> BuiltWrite:
+    facts = plan.source.resource.table
     table = facts.sql
-    data = scope.dialect.json_object(members_of(scope, shape, table, Joined(table)))
+    data = scope.dialect.json_object(members_of(scope, plan.shape, table, Joined(table)))
     outputs: list[Any] = [scope.dialect.json_bytes(data).label("data")]
     names = [Output.DATA]
     if facts.version is not None:
@@ -69,8 +78,10 @@ def _returning(
         names.append(Output.VERSION)
     outputs.append(scope.dialect.json_array(_key_values(scope, facts, key)).label("key"))
     names.append(Output.KEY)
-    if not isinstance(check, bool):
-        outputs.append(scope.dialect.allowed(on_alias(check, table, table)).label("allowed"))
+    demands = [] if isinstance(plan.check, bool) else [on_alias(plan.check, table, table)]
+    demands += [scope.refers(reference, table) for reference in plan.references]
+    if demands:
+        outputs.append(scope.dialect.allowed(sa.and_(*demands)).label("allowed"))
         names.append(Output.ALLOWED)
     return statement.returning(*outputs), tuple(names)
 

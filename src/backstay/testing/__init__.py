@@ -54,15 +54,30 @@ async def client(app: Backstay, *, headers: dict[str, str] | None = None) -> Asy
         await app.stop()
 
 
-def token(subject: object, roles: Iterable[str] = (), *, secret: str = SECRET) -> str:
+def token(
+    subject: object,
+    roles: Iterable[str] = (),
+    *,
+    permissions: Iterable[str] = (),
+    scopes: Iterable[str] | None = None,
+    tenant: object = None,
+    secret: str = SECRET,
+) -> str:
     """A token for a principal: send it as `Authorization: Bearer <token>`.
 
     Args:
         subject: its id, which rules know as `me.id`.
         roles: names that `has_role` knows.
+        permissions: names that `has_permission` knows.
+        scopes: what it is limited to; `None` for no limit.
+        tenant: the key of the tenant that it acts for.
         secret: the app's own, if it has one.
     """
-    return Tokens(secret).issue(subject, roles=list(roles), ttl_s=3_600)
+    limits = None if scopes is None else list(scopes)
+    issued = Tokens(secret).issue
+    return issued(
+        subject, roles=list(roles), permissions=list(permissions), scopes=limits, tenant=tenant, ttl_s=3_600
+    )
 
 
 def create_tables(app: Backstay) -> None:

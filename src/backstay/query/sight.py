@@ -1,0 +1,110 @@
+"""What a standing may see: the rows of a resource, its fields, and the ways between resources.
+
+Every name in a plan is looked up here, so that what is not to be seen cannot be said: a field that is hidden from a
+principal is unknown to it, and one that is hidden in some rows is null there, also to filters, sorts and aggregates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import sqlalchemy as sa
+
+from ..schema.model import Column, Relationship, Table
+from ..schema.policy import Folded, Policy, Standing, fold, me, public
+from ..schema.resource import Catalog, Resource
+from .ir import Deleted
+from .plan import Source, both
+
+
+@dataclass(slots=True)
+class Sight:
+    """One standing's view of a Catalog."""
+
+    catalog: Catalog
+    standing: Standing
+    _columns: dict[str, Mapping[str, Column]] = field(default_factory=dict[str, Mapping[str, Column]])
+
+    def source(self, resource: Resource, deleted: Deleted = Deleted.HIDDEN) -> Source:
+        """The visible rows of a resource; the only way to name rows in a plan."""
+        covered = self.standing.covers(resource.name, "read")
+        rule = covered and fold(resource.policy.read, self.standing)
+        return Source(resource, both(rule, self.scope(resource, deleted)))
+
+    def scope(self, resource: Resource, deleted: Deleted = Deleted.HIDDEN) -> Folded:
+        """What holds of every row in sight, whatever the rules say: its tenant, and that it is not deleted."""
+        rule = in_tenant(resource.table, self.standing)
+        if resource.table.deleted is None:
+            return rule
+        moment = resource.table.columns[resource.table.deleted].sql
+        if deleted is Deleted.HIDDEN:
+            return both(rule, moment.is_(None))
+        restorable = both(moment.is_not(None), fold(resource.policy.restore, self.standing))
+        if deleted is Deleted.ONLY or isinstance(restorable, bool):
+            return both(rule, restorable)
+        return both(rule, sa.or_(moment.is_(None), restorable))
+
+    def referable(self, target: sa.FromClause, rule: sa.ColumnElement[bool] | None) -> Source | None:
+        """The rows of a table that a reference may lead to: by a rule, else those that may be read.
+
+        Scopes have no say: a key that may only create scores must name a game. `None`: a table that nobody declared.
+        """
+        resource = next((r for r in self.catalog.resources.values() if r.table.sql is target), None)
+        if resource is None:
+            table = next((t for t in self.catalog.schema.tables.values() if t.sql is target), None)
+            if table is None:
+                return None
+            resource = Resource(table.name, table, (), Policy(read=public))
+        readable = fold(resource.policy.read if rule is None else rule, self.standing)
+        return Source(resource, both(readable, self.scope(resource)))
+
+    def columns(self, resource: Resource) -> Mapping[str, Column]:
+        """The visible fields of a resource, each with its mask."""
+        known = self._columns.get(resource.name)
+        if known is None:
+            seen = {name: self._seen(resource, column) for name, column in resource.columns.items()}
+            known = {name: column for name, column in seen.items() if column is not None}
+            self._columns[resource.name] = known
+        return known
+
+    def _seen(self, resource: Resource, column: Column) -> Column | None:
+        own = resource.policy.fields.get(column.name)
+        if own is None:
+            return column
+        rule = fold(own.read, self.standing)
+        if isinstance(rule, bool):
+            return column if rule else None
+        return replace(column, mask=rule, nullable=True)
+
+    def related(self, resource: Resource, name: str) -> tuple[Relationship, Resource] | None:
+        """A way by its name, unless a field that it goes by is hidden."""
+        found = self.catalog.related(resource, name)
+        if found is None or found[0].through is not None:
+            return found
+        way, target = found
+        here, there = self.columns(resource), self.columns(target)
+        for local, remote in way.pairs:
+            near, far = resource.table.column_of(local), target.table.column_of(remote)
+            if _ruled(resource, near, here) or _ruled(target, far, there):
+                return None
+        return found
+
+    def ways(self, resource: Resource) -> dict[str, Resource]:
+        """The names of all ways that can be gone."""
+        found = {name: self.related(resource, name) for name in resource.relationships}
+        return {name: way[1] for name, way in found.items() if way is not None}
+
+
+def _ruled(resource: Resource, column: Column | None, visible: Mapping[str, Column]) -> bool:
+    """Whether a field rule hides a column."""
+    return column is not None and column.name in resource.policy.fields and column.name not in visible
+
+
+def in_tenant(table: Table, standing: Standing) -> Folded:
+    """That a row is of the principal's tenant; certain for a table that has none."""
+    if table.tenant is None:
+        return True
+    if not standing.tenanted:
+        return False
+    return table.columns[table.tenant].sql == me.tenant
