@@ -48,7 +48,7 @@ def catalog_of(schema: Schema, exposures: Iterable[Exposure], app: str) -> Catal
         key = natural_key(table, exposure.key or table.key)
         resources[name] = Resource(name, table, key, exposure.policy, hidden, exposure.cache_s)
         check_fields(resources[name])
-        _keep_hidden(table, hidden)
+        _keep_hidden(table, resources[name].hidden)
     if not resources:
         raise OperatorError(f"{app} exposes nothing: call app.resource(Model, read=...).")
     return Catalog(schema, resources)

@@ -15,6 +15,7 @@ from ..errors import OperatorError
 from ..observe import Log
 from ..query.values import parse
 from ..schema.kinds import column_like, plain
+from ..schema.mixins import SoftDelete
 from ..services.mail import Mailer
 from .key_ring import KeyRing
 from .later import Later
@@ -107,11 +108,18 @@ class Accounts:
         self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
         sessions.on_commit(self.revocations.expire)
         self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
+        self.soft = issubclass(declared.user, SoftDelete)
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
         self.later = Later(log)
         pages = {"verify": self.options.verify_page, "email": self.options.verify_page}
         self.post = Post(name, mailer, self.later, pages | {"reset": self.options.reset_page})
         self.tokens = AccessTokens(config.public_url or name, name, config.access_token_s)
+
+    @property
+    def gone_at(self) -> Any:
+        """Since when a user cannot sign in: disabled, or deleted softly."""
+        disabled: Any = self.user.disabled_at
+        return sa.func.coalesce(disabled, self.user.deleted_at) if self.soft else disabled
 
     def key(self, text: object) -> Any:
         """A user's id, from its text in a token; `None` for what can be nobody's."""

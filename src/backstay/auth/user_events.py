@@ -11,6 +11,8 @@ from sqlalchemy.orm import Mapper
 from .revocations import revoking
 from .tables import auth_tables
 
+_GONE = ("disabled_at", "deleted_at")
+
 
 def watch_users(user: type[Any]) -> None:
     """Revoke what processes know of a user whom a session disables or deletes, in that session's transaction."""
@@ -20,7 +22,8 @@ def watch_users(user: type[Any]) -> None:
 
 
 def _updated(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
-    if sa.inspect(user).attrs.disabled_at.history.has_changes():
+    state = sa.inspect(user)
+    if any(state.attrs[name].history.has_changes() for name in _GONE if name in state.attrs):
         _revoke(mapper, connection, user)
 
 
