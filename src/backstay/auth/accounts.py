@@ -95,6 +95,8 @@ class Accounts:
         mailer: Mailer | None = None,
         named_roles: frozenset[str] = frozenset(),
     ) -> None:
+        #: `time.monotonic()` value of when this process last pruned.
+        self.pruned_at = float("-inf")
         #: Roles that rules name.
         self.named_roles = named_roles
         self.user: Any = declared.user

@@ -118,6 +118,8 @@ class Revocations:
             self.seen = rows[0][0]
             self._tell(ALL, "")  # what is known was learnt before anybody listened
         elif len(rows) < _NEWS_MAX:
+            if rows and rows[0][0] != self.seen + 1:
+                self._tell(ALL, "")  # some were deleted by now, or a transaction was undone
             for number, kind, subject in rows:
                 self.seen = number
                 self._tell(kind, subject)
