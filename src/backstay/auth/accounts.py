@@ -108,7 +108,7 @@ class Accounts:
         self.vault = Vault(config.secret)
         self.passwords = Passwords(declared.options.hashing)
         self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
-        sessions.on_commit(self.revocations.expire)
+        sessions.on_commit(self.revocations.committed)
         self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
         self.soft = issubclass(declared.user, SoftDelete)
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)

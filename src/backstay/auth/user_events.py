@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, object_session
 
-from .revocations import revoking
+from .revocations import REVOKED, revoking
 from .tables import auth_tables
 
 _GONE = ("disabled_at", "deleted_at")
@@ -32,6 +32,9 @@ def _deleted(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
 
 
 def _revoke(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
+    session = object_session(user)
+    assert session is not None, "a session is flushing it"
+    session.info[REVOKED] = True
     table: Any = mapper.local_table
     key = mapper.primary_key_from_instance(user)[0]
     for statement in revoking(connection.dialect.name, auth_tables(table), "user", key):
