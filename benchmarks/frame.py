@@ -70,6 +70,8 @@ def framed(limits: Limits | None = None, *, lines: bool = False, **settings: str
     log.later = lambda: None
     quota = Quota(DEFAULT, limits.limiter(DEFAULT, RATE)) if limits is not None else None
 
+    tokens = Tokens(SECRET)
+
     def endpoint(request: Request) -> Response:
         return Response(200, BODY, [JSON_TYPE, (b"etag", b'"1-abc"')])
 
@@ -77,7 +79,7 @@ def framed(limits: Limits | None = None, *, lines: bool = False, **settings: str
         Config(**settings),
         lambda request: (endpoint, series),
         lambda request: None,
-        Tokens(SECRET).principal,
+        lambda request: tokens.principal(request.headers[b"authorization"]),
         observations=observations,
         log=log,
         quotas=Quotas(quota, {}),

@@ -7,11 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from . import accounts
-from .accounts import jwks
+from .accounts import contract, jwks
 from .accounts.wiring import Parts, Wired, wire
 from .auth.accounts import AccountOptions, Accounts, Declared
 from .auth.tenancy import DeclaredTenants, Way
@@ -28,13 +27,14 @@ from .db.sessions import Sessions
 from .engine import Engine
 from .errors import OperatorError
 from .exposures import Exposure, attribute, catalog_of, given_or
+from .fixed import fixed_routes, lifespan
 from .http.custom import CustomEndpoints, Endpoints
 from .http.frame import Frame, Handler
-from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
+from .http.messages import Receive, Request, Scope, Send
 from .observe import Log, Observations, Series
 from .rest.limits import quotas_of
 from .rest.openapi import document
-from .rest.routes import Methods, Route, Routes, route_table
+from .rest.routes import Route, Routes, route_table
 from .schema.declare import schema_of
 from .schema.model import Schema
 from .schema.policy import FieldRule, Policy, nobody, public
@@ -57,8 +57,8 @@ class Runtime:
     health: Health
     observations: Observations
     dialect: Dialect
-    accounts: Accounts | None
     limits: Limits
+    accounts: Accounts | None
 
 
 class Backstay(Endpoints):
@@ -68,6 +68,7 @@ class Backstay(Endpoints):
         name: its title, in the API reference and the logs.
         config: how it runs; by default read from the environment when it starts.
         schema: an existing database's, instead of declared models.
+        info: more of OpenAPI's Info Object: `contact`, `license`, `termsOfService`.
         envelope: `success` adds `"success": true` to every answer.
 
     Example:
@@ -83,12 +84,14 @@ class Backstay(Endpoints):
         schema: Schema | None = None,
         description: str = "",
         version: str = "1.0.0",
+        info: Mapping[str, Any] | None = None,
         envelope: Literal["data", "success"] = "data",
     ) -> None:
         super().__init__(name)
         self.name = name
         self.description = description
         self.version = version
+        self.info = dict(info or {})
         self.seeders: list[Callable[..., None]] = []
         self.mail_sender: Mailer | None = None
         self.config = config or Config.from_environment()
@@ -286,6 +289,9 @@ class Backstay(Endpoints):
             version=self.version,
             description=self.description,
             custom=custom,
+            info=self.info,
+            schemes=None if self._accounts is None else contract.security_schemes(self.config),
+            keys_path="" if self._accounts is None else jwks.PATH.decode(),
             success_flag=self._envelope == "success",
         )
 
@@ -324,7 +330,7 @@ class Backstay(Endpoints):
         """ASGI."""
         runtime = self._runtime or self.start()
         if scope["type"] == "lifespan":
-            await _lifespan(self, receive, send)
+            await lifespan(self.stop, receive, send)
         else:
             await runtime.frame(scope, receive, send)
 
@@ -340,7 +346,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
     engine = Engine(catalog, dialect, database, config, observations)
     health = Health({"database": database.ping})
     log = Log(config.log_format, config.log_level)
-    fixed = _fixed_routes(app, health, Metrics(observations, engine, database), observations)
+    fixed = fixed_routes(app.openapi, health, Metrics(observations, engine, database), observations)
     docs = Docs(app.name)
     assets = observations.request("GET", "/docs/assets")
     fixed[b"/docs"] = {"GET": (docs.page, observations.request("GET", "/docs"))}
@@ -376,39 +382,9 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
         visitors=declared is not None and declared.tenants is not None and declared.tenants.visitors,
     )
     log.later = frame.schedule_flush
-    held = wired.accounts if wired else None
-    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, held, limits)
-
-
-def _fixed_routes(
-    app: Backstay, health: Health, metrics: Metrics, observations: Observations
-) -> dict[bytes, Methods]:
-    cached: list[bytes] = []
-
-    def contract(request: Request) -> Response:
-        if not cached:
-            cached.append(orjson.dumps(app.openapi()))
-        return Response(200, cached[0], [JSON_TYPE])
-
-    table: dict[bytes, Handler] = {
-        b"/health/live": health.live,
-        b"/health/ready": health.ready,
-        b"/metrics": metrics.scrape,
-        b"/openapi.json": contract,
-    }
-    return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
+    known = wired.accounts if wired else None
+    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, limits, known)
 
 
 def _may_write(policy: Policy) -> bool:
     return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
-
-
-async def _lifespan(app: Backstay, receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await app.stop()
-            await send({"type": "lifespan.shutdown.complete"})
-            return

@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 
@@ -109,3 +111,18 @@ class Context:
         self.gone = False
         self.ip = ""
         self.scheme = "http"
+
+
+@lru_cache(maxsize=1_024)
+def network_of(ip: str) -> str:
+    """Whom an address stands for: whoever has an IPv6 address has its whole /64.
+
+    Example:
+        >>> network_of("2001:db8::1"), network_of("192.0.2.1"), network_of("::ffff:192.0.2.1")
+        ('2001:db8::/64', '192.0.2.1', '192.0.2.1')
+    """
+    try:
+        address = IPv6Address(ip)
+    except ValueError:
+        return ip
+    return str(address.ipv4_mapped or IPv6Network((address.packed, 64), strict=False))

@@ -17,7 +17,7 @@ from .db.database import ConstraintViolationError, Database, RefusedError, Row
 from .errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError
 from .observe import Observations
 from .query import values
-from .query.ir import Delete, Insert, Query, Restore, Select, Update
+from .query.ir import Delete, Insert, Query, Restore, Select, Shape, Update
 from .query.plan import Form
 from .query.planner import Planner
 from .query.search import parse_search
@@ -235,7 +235,8 @@ class Engine:
             ForbiddenError: the row is seen, and has the version that was named.
             StaleError: it has another one.
         """
-        query = Select(resource.name, key=tuple(range(len(key))))
+        shape = Shape((resource.key[0].name,)) if version is None else Shape()
+        query = Select(resource.name, key=tuple(range(len(key))), shape=shape)
         try:
             statement = self.prepare(query, self.standing(context.principal))
         except ForbiddenError:

@@ -87,12 +87,12 @@ def test_every_answer_is_protected(client: Client) -> None:
         assert answer.status == status
         protected(answer)
     for path in ("/health/live", "/metrics", "/openapi.json"):
-        protected(client.get(path, rooted=True))
+        protected(client.get(path, base=""))
 
 
 def test_a_page_says_itself_what_it_may_load(client: Client) -> None:
     """The reference page and a custom endpoint keep their own policies, once each."""
-    answer = client.get("/docs", rooted=True)
+    answer = client.get("/docs", base="")
     assert EVERYWHERE.items() <= answer.headers.items()
     assert "script-src 'self'" in answer.headers["content-security-policy"]
     assert answer.headers["cross-origin-opener-policy"] == "same-origin"
@@ -121,7 +121,7 @@ def test_what_somebody_signed_in_reads_is_kept_by_nobody_else(client: Client) ->
     for answer in (
         client.get("/custom", credential=credential),
         client.get("/nothing", credential=credential),
-        client.get("/openapi.json", credential=credential, rooted=True),
+        client.get("/openapi.json", credential=credential, base=""),
         client.request("DELETE", "/pages/1", credential=credential),
     ):
         assert answer.headers["cache-control"] == "no-store"

@@ -138,7 +138,7 @@ def test_own_rates_count_apart(client: Client) -> None:
 
 def test_probes_scrapes_and_assets_are_never_refused(client: Client) -> None:
     """Whoever watches the server may ask as often as it likes, and takes nothing of its address's places."""
-    options = {"peer": "192.0.2.5", "rooted": True}
+    options = {"peer": "192.0.2.5", "base": ""}
     for path in ("/health/live", "/health/ready", "/metrics", f"/docs/assets/{REFERENCE_SCRIPT}"):
         assert path.startswith(UNLIMITED)
         for _ in range(5):
@@ -161,9 +161,8 @@ def test_users_keys_services_and_addresses_count_apart(client: Client, monkeypat
         b"other session": Principal(PrincipalKind.USER, id="9", credential="session:2"),
         b"service": Principal(PrincipalKind.SERVICE, id="7", credential="client:7"),
     }
-    monkeypatch.setattr(
-        client.app.start().frame, "_authenticate", lambda request: who[request.headers[b"authorization"]]
-    )
+    known = lambda request: who[request.headers[b"authorization"]]  # noqa: E731
+    monkeypatch.setattr(client.app.start().frame, "_authenticate", known)
     given = ["key 1"] * 4 + ["key 2"] * 4 + ["session", "other session"] * 2 + ["service"] * 4
     found = [client.get("/pages", credential=one).status for one in given]
     assert found == [200, 200, 200, 429] * 4

@@ -101,7 +101,6 @@ class Client:
         more: Headers = (),
         base: str | None = None,
         peer: str = "192.0.2.1",
-        rooted: bool = False,
     ) -> Answer:
         """One request, for tests that send many at once.
 
@@ -109,12 +108,11 @@ class Client:
             headers: where given, all that is sent, but for `more`.
             base: the base path, if not the app's.
             peer: the address that it comes from.
-            rooted: the path is not below the base path.
         """
         raw = query if isinstance(query, (str, bytes)) else urlencode(list(query))
         path = path.encode() if isinstance(path, str) else path
         base = self.app.config.base_path if base is None else base
-        full = base.encode() + path if path.startswith(b"/") and not rooted else path
+        full = base.encode() + path if path.startswith(b"/") else path
         sent = list(headers) if headers is not None else [(b"host", b"test")]
         if body is not None and headers is None:
             sent.append((b"content-type", b"application/json"))
@@ -130,11 +128,14 @@ class Client:
             "query_string": raw.encode() if isinstance(raw, str) else raw,
             "headers": sent,
             "scheme": "http",
-            "client": (peer, 50_000) if peer else None,
+            "client": (peer, 50_000),
         }
         seen: dict[str, Any] = {"body": b""}
 
         async def receive() -> dict[str, Any]:
+            if "received" in seen:
+                await asyncio.get_running_loop().create_future()  # the client stays, and says nothing more
+            seen["received"] = True
             return {"type": "http.request", "body": content, "more_body": False}
 
         async def send(message: Any) -> None:

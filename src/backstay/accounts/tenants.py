@@ -14,8 +14,8 @@ from ..auth.revocations import revoke
 from ..auth.tenancy import NAME_CHARS_MAX, Tenancy, no_tenant
 from ..context import Context
 from ..http.custom import CustomEndpoints
-from .bodies import Answer, Body
-from .endpoints import responses
+from .bodies import Body
+from .endpoints import options_of
 from .given import From, Service, not_signed_in, session_of
 
 
@@ -38,6 +38,18 @@ class TenantShown(BaseModel):
     current: bool
 
 
+class TenantAnswer(BaseModel):
+    """The tenant that a session is used for now."""
+
+    data: TenantShown | None
+
+
+class TenantsAnswer(BaseModel):
+    """My tenants."""
+
+    data: list[TenantShown]
+
+
 def _tenancy(request: Request) -> Tenancy:
     return request.app.state.tenancy
 
@@ -45,7 +57,7 @@ def _tenancy(request: Request) -> Tenancy:
 Tenants = Annotated[Tenancy, Depends(_tenancy)]
 
 
-async def list_tenants(ctx: Context, accounts: Service, tenants: Tenants) -> Answer[list[TenantShown]]:
+async def list_tenants(ctx: Context, accounts: Service, tenants: Tenants) -> TenantsAnswer:
     """Where I belong, and as what."""
     key = None if ctx.principal.is_anonymous else accounts.key(ctx.principal.id)
     if key is None:
@@ -54,12 +66,12 @@ async def list_tenants(ctx: Context, accounts: Service, tenants: Tenants) -> Ans
         found = await tenants.all(session, key)
     here = str(ctx.principal.tenant)
     shown = [TenantShown(tenant=m.tenant, slug=m.slug, role=m.role, current=str(m.tenant) == here) for m in found]
-    return Answer(data=shown)
+    return TenantsAnswer(data=shown)
 
 
 async def choose_tenant(
     body: TenantChosen, ctx: Context, accounts: Service, tenants: Tenants, caller: From
-) -> Answer[TenantShown | None]:
+) -> TenantAnswer:
     """Use this session for another tenant of mine, or for none."""
     number, sessions = session_of(ctx), accounts.tables.sessions
     name = None if body.tenant is None else str(body.tenant)[:NAME_CHARS_MAX]
@@ -72,8 +84,8 @@ async def choose_tenant(
         await revoke(session, accounts.tables, "session", number)
         await record(accounts, session, "tenant_change", caller, ctx.principal.id, tenant=tenant or "none")
     if found is None:
-        return Answer(data=None)
-    return Answer(data=TenantShown(tenant=found.tenant, slug=found.slug, role=found.role, current=True))
+        return TenantAnswer(data=None)
+    return TenantAnswer(data=TenantShown(tenant=found.tenant, slug=found.slug, role=found.role, current=True))
 
 
 def add_tenant_endpoints(custom: CustomEndpoints, base_path: str) -> None:
@@ -83,5 +95,4 @@ def add_tenant_endpoints(custom: CustomEndpoints, base_path: str) -> None:
         ("POST", "tenant", choose_tenant, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
     )
     for method, path, function, codes in table:
-        options: dict[str, Any] = {"tags": ["auth"], "responses": responses(codes)}
-        custom.add(method, f"{base_path}/auth/{path}", **options)(function)
+        custom.add(method, f"{base_path}/auth/{path}", **options_of(function, 200, codes))(function)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, object_session
 
 from ..context import ANONYMOUS, Context, Principal, PrincipalKind
 from ..db.lookups import Lookups, Rows
@@ -22,7 +22,7 @@ from ..query.values import parse
 from ..schema.kinds import column_like
 from ..schema.mixins import DELETED
 from ..sql.lookup import given
-from .revocations import ALL, Revocations, revoking
+from .revocations import ALL, REVOKED, Revocations, revoking
 from .tables import AuthTables
 
 #: Where a request may say which tenant it is for; a header wins over a subdomain, and either over the token.
@@ -253,6 +253,9 @@ def _watch(members: type[Any], tenants: type[Any], tables: AuthTables) -> None:
     """Tell every process of memberships that an ORM session changes, in that session's transaction."""
 
     def changed(mapper: Mapper[Any], connection: sa.Connection, row: Any) -> None:
+        session = object_session(row)
+        assert session is not None, "a session is flushing it"
+        session.info[REVOKED] = True
         for statement in revoking(connection.dialect.name, tables, MEMBERS, ""):
             connection.execute(statement)
 

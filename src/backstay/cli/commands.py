@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .auth import auth_app
 from .db import db_app
 from .rules import rules_app
 
@@ -19,6 +20,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+cli.add_typer(auth_app)
 cli.add_typer(db_app)
 cli.add_typer(rules_app)
 

@@ -56,8 +56,6 @@ class Outgoing:
             (b"server-timing", b'db;dur=%.3f, app;dur=%.3f, statements;desc="%d"' % spent),
         )
         self._add(out, request)
-        if context.wrote:
-            out += position_headers(context.wrote)
 
     def joined(self, given: list[Header], request: Request) -> list[Header]:
         """The headers of a custom endpoint's response, and those that it does not set itself."""
@@ -81,7 +79,10 @@ class Outgoing:
             out += request.quota
         if self.cors is not None:
             out += self.cors.headers(request)
-        if request.context.scheme == "https":
+        context = request.context
+        if context.wrote:
+            out += position_headers(context.wrote)
+        if context.scheme == "https":
             out.append(HSTS)
 
 

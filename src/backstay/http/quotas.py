@@ -7,17 +7,14 @@ and `RateLimit: "default";r=99;t=60`, where `t` is the seconds until a place com
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network
 
+from ..context import network_of
 from ..errors import Problem
 from ..observe import Series
 from ..stores.limits import Limiter, Verdict
 from .messages import Header, Request
 
 DEFAULT = "default"
-#: One subscriber has a whole network of IPv6 addresses.
-_IPV6_BITS = 64
 
 
 class Quota:
@@ -74,13 +71,4 @@ class Quotas:
 
 def address_of(ip: str) -> str:
     """Whom the requests of somebody unknown count for: the address, or the subscriber's network of IPv6."""
-    return f"ip:{_network(ip)}" if ":" in ip else f"ip:{ip}"
-
-
-@lru_cache(maxsize=1_024)
-def _network(address: str) -> str:
-    try:
-        parsed = IPv6Address(address)
-    except ValueError:
-        return address
-    return str(parsed.ipv4_mapped or IPv6Network((parsed.packed, _IPV6_BITS), strict=False))
+    return f"ip:{network_of(ip)}" if ":" in ip else f"ip:{ip}"

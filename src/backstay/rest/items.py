@@ -21,7 +21,7 @@ from ..sql.statement import Output, Statement
 from . import params
 from .bodies import check_media_type, parse_object
 from .preconditions import failed, versions_wanted
-from .replies import Envelope, conditional, etag_of, location
+from .replies import Envelope, conditional, etag_of, location, too_large
 
 Written = TypeVar("Written")
 
@@ -91,6 +91,8 @@ class Items:
         if not rows:
             raise NotFoundError(self._resource.name, ",".join(request.key))
         row = rows[0]
+        if len(row[0]) > self._config.result_bytes_max:
+            raise too_large()
         body = self._envelope.item(row[0])
         return conditional(request, 200, body, [], etag_of(body, row[1] if len(row) > 1 else None))
 
