@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from fastapi import Depends, Request
@@ -32,7 +33,7 @@ class TenantShown(BaseModel):
         current: whether this request is for it.
     """
 
-    tenant: Any
+    tenant: int | UUID | str
     slug: str | None
     role: str
     current: bool
