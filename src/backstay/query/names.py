@@ -139,7 +139,7 @@ class Names:
             hint = perhaps(name, self.sight.ways(resource), noun="relation")
             self.refuse(label, "unknown_relation", f"{resource.name} has no relation {name[:80]!r}.", hint)
             return None
-        return Step(way[0], self.sight.source(way[1]))
+        return Step(way[0], self.sight.source(way[1]), self.sight.between(way[0]))
 
     def offset(self, page: OffsetPage) -> None:
         """The slot of a page's offset, if it has one."""
