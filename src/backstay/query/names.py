@@ -120,7 +120,7 @@ class Names:
             raise Problem("INSUFFICIENT_SCOPE", detail, headers=[("www-authenticate", challenge)])
         if resource.table.tenant is not None and not self.standing.tenanted and self.standing.signed:
             raise Problem("TENANT_REQUIRED", f"{resource.name} belongs to tenants, and this request names none.")
-        if rule is False:
+        if rule is False or (resource.table.tenant is not None and not self.standing.tenanted):
             raise ForbiddenError(action, resource.name, anonymous=not self.standing.signed)
 
     def column(self, resource: Resource, name: str, label: str) -> Column | None:

@@ -37,8 +37,6 @@ def plan_insert(resource: Resource, given: tuple[str, ...], names: Names) -> Ins
     _writable(resource)
     policy = resource.policy
     rule = fold_write(policy.create, names.standing)
-    if resource.table.tenant is not None and not names.standing.tenanted:
-        rule = False
     names.require(resource, "create", rule)
     columns = _columns(resource, given, names)
     stamps = tuple((resource.table.columns[name], value) for name, value in policy.stamp.items())
