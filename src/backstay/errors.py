@@ -15,6 +15,11 @@ from typing import Any, Literal
 import orjson
 
 DOCS_URL = "https://backstay.dev/errors"
+#: Bounds of what a Problem says, in characters; the contract states them. A caller's names and values are in it.
+TEXT_CHARS_MAX = 4_096
+NAME_CHARS_MAX = 256
+INSTANCE_CHARS_MAX = 512
+FIELD_ERRORS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,12 @@ CODES: Mapping[str, ErrorCode] = _table(
     ("CONFLICT", 409, "Conflict", "Another row already has these values: change them or update that row."),
     ("STILL_REFERENCED", 409, "Still referenced", "Delete or move the rows that refer to this one first."),
     ("PRECONDITION_FAILED", 412, "Precondition failed", "Read the row again and retry with its new ETag."),
+    (
+        "PRECONDITION_REQUIRED",
+        428,
+        "Precondition required",
+        "Send If-Match with the ETag of the row as you read it.",
+    ),
     ("RESULT_TOO_LARGE", 400, "Result too large", "Ask for fewer rows, fields or includes."),
     ("QUERY_TIMEOUT", 503, "The query took too long", "Filter by an indexed field, or ask for less."),
     ("UNAVAILABLE", 503, "Temporarily unavailable", "Try again after the time in Retry-After."),
@@ -182,15 +193,20 @@ def problem_body(problem: Problem, *, instance: str, request_id: str, success_fl
         "type": f"{DOCS_URL}#{problem.code.lower()}",
         "title": problem.title,
         "status": problem.status,
-        "detail": problem.detail,
-        "instance": instance,
+        "detail": problem.detail[:TEXT_CHARS_MAX],
+        "instance": instance[:INSTANCE_CHARS_MAX],
         "code": problem.code,
-        "errors": [{"field": e.field, "code": e.code, "message": e.message} for e in problem.errors],
-        "hint": problem.hint,
+        "errors": [_field_body(error) for error in problem.errors[:FIELD_ERRORS_MAX]],
+        "hint": problem.hint[:TEXT_CHARS_MAX],
         "request_id": request_id,
         "timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
     return orjson.dumps(body, default=str)
+
+
+def _field_body(error: FieldError) -> Json:
+    name, code = error.field[:NAME_CHARS_MAX], error.code[:NAME_CHARS_MAX]
+    return {"field": name, "code": code, "message": error.message[:TEXT_CHARS_MAX]}
 
 
 Action = Literal["read", "create", "update", "delete"]

@@ -19,6 +19,7 @@ Username = Annotated[str, Field(max_length=128), _TEXT, AfterValidator(UsernameT
 Name = Annotated[str, Field(min_length=1, max_length=EMAIL_CHARS_MAX), _TEXT]
 Password = Annotated[str, Field(min_length=1, max_length=PASSWORD_CHARS_MAX), _TEXT]
 Token = Annotated[str, Field(min_length=1, max_length=128), _TEXT]
+Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
 #: `cookie` for browsers: the tokens come as cookies that no script can read.
 Mode = Literal["token", "cookie"]
 
@@ -102,14 +103,14 @@ class Granted(BaseModel):
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"
-    expires_in: int
+    expires_in: Seconds
     refresh_token: str
 
 
 class CookiesSet(BaseModel):
     """A session in cookies: send `csrf_token` as `X-CSRF-Token` with whatever changes something."""
 
-    expires_in: int
+    expires_in: Seconds
     csrf_token: str
 
 
@@ -138,7 +139,7 @@ class SessionShown(BaseModel):
         current: whether it is the one that asks.
     """
 
-    id: int
+    id: Annotated[int, Field(ge=1, le=2**63 - 1)]
     kind: str
     device: str
     ip: str

@@ -20,7 +20,7 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("GET", "me", mine.me, 200, "UNAUTHENTICATED"),
     ("POST", "me/delete", mine.delete_me, 204, "WRONG_CREDENTIALS CSRF_FAILED TOO_MANY_ATTEMPTS"),
     ("GET", "sessions", mine.list_sessions, 200, "UNAUTHENTICATED"),
-    ("DELETE", "sessions/{id}", mine.end_session, 204, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
+    ("DELETE", "sessions/{number}", mine.end_session, 204, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
     ("POST", "password", mine.change_password, 204, "WRONG_CREDENTIALS CSRF_FAILED TOO_MANY_ATTEMPTS"),
     ("POST", "password/forgot", by_mail.forgot, 202, "MAIL_UNAVAILABLE"),
     ("POST", "password/reset", by_mail.reset, 204, ""),

@@ -26,7 +26,9 @@ class CustomEndpoints:
         from fastapi.exceptions import RequestValidationError
         from starlette.exceptions import HTTPException
 
-        self.app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None)
+        plain: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+        # An operation is called as its function is: clients are generated with these names.
+        self.app = FastAPI(title=title, generate_unique_id_function=_name_of, **plain)
         #: (method, path) of each, in the order of their declaration.
         self.paths: list[tuple[str, str]] = []
         #: The rate of those that have one of their own, by path.
@@ -120,6 +122,10 @@ class Endpoints:
     def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
         """A custom `DELETE` endpoint."""
         return self.route("DELETE", path, **options)
+
+
+def _name_of(route: Any) -> str:
+    return str(route.name)
 
 
 def _inject_context(function: Callable[..., Any]) -> None:

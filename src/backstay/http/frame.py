@@ -238,7 +238,13 @@ class Frame:
         request.scope[CONTEXT_KEY] = request.context
         seen = Response(500, b"", [])
 
+        too_large = False
+
         async def watch(message: MutableMapping[str, Any]) -> None:
+            nonlocal too_large
+            too_large = too_large or _is_too_large(message, self._config.result_bytes_max)
+            if too_large:
+                return
             if message["type"] == "http.response.start":
                 request.sent = True
                 seen.status = message["status"]
@@ -251,6 +257,8 @@ class Frame:
             if not request.sent:
                 raise
             return self._failure(error, request)
+        if too_large:
+            raise Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
         return seen
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -289,3 +297,12 @@ class Frame:
     def schedule_flush(self) -> None:
         """Write the log's waiting lines soon; called when the first of them arrives."""
         asyncio.get_running_loop().call_later(FLUSH_S, self.log.flush)
+
+
+def _is_too_large(message: MutableMapping[str, Any], bytes_max: int) -> bool:
+    """Whether a JSON answer begins that is larger than answers may be; files and streams may be."""
+    if message["type"] != "http.response.start":
+        return False
+    headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", ())}
+    size = headers.get(b"content-length", b"")
+    return headers.get(b"content-type", b"").endswith(b"json") and size.isdigit() and int(size) > bytes_max

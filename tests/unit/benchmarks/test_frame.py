@@ -1,7 +1,6 @@
 """The frame stays within its budget: what surrounds an endpoint must cost little beside it."""
 
 import pytest
-
 from benchmarks.frame import BUDGET_US, ROUNDS, measure, parts
 
 
