@@ -59,7 +59,7 @@ def catalog_of(schema: Schema, exposures: Iterable[Exposure], app: str) -> Catal
             exposure.require_match,
         )
         check_fields(resources[name])
-        _keep_hidden(table, hidden)
+        _keep_hidden(table, resources[name].hidden)
     if not resources:
         raise OperatorError(f"{app} exposes nothing: call app.resource(Model, read=...).")
     return Catalog(schema, resources)
