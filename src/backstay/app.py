@@ -120,6 +120,7 @@ class Backstay(Endpoints):
         shown: Sequence[Any] = (),
         cache: int = 0,
         limit: str = "",
+        require_match: bool = False,
     ) -> None:
         """Expose a model. What has no rule is denied.
 
@@ -136,6 +137,7 @@ class Backstay(Endpoints):
             shown: columns that are shown though their model says that they are a person's own, such as `User.email`.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
             limit: requests of one caller to it, such as `10/minute` or `off`; counted apart from all others.
+            require_match: changes and deletes must name the version that they are of, by If-Match.
         """
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
@@ -149,7 +151,9 @@ class Backstay(Endpoints):
             fields={attribute(column): rule for column, rule in (fields or {}).items()},
         )
         hides, shows = (frozenset(attribute(column) for column in columns) for columns in (hidden, shown))
-        exposure = Exposure(model, name, tuple(attribute(n) for n in names), policy, hides, shows, cache, limit)
+        exposure = Exposure(
+            model, name, tuple(attribute(n) for n in names), policy, hides, shows, cache, limit, require_match
+        )
         self._exposures.append(exposure)
 
     def accounts(self, user: type[Any], options: AccountOptions | None = None) -> None:

@@ -70,6 +70,12 @@ CODES: Mapping[str, ErrorCode] = _table(
     ("CONFLICT", 409, "Conflict", "Another row already has these values: change them or update that row."),
     ("STILL_REFERENCED", 409, "Still referenced", "Delete or move the rows that refer to this one first."),
     ("PRECONDITION_FAILED", 412, "Precondition failed", "Read the row again and retry with its new ETag."),
+    (
+        "PRECONDITION_REQUIRED",
+        428,
+        "Precondition required",
+        "Send If-Match with the ETag of the row as you read it.",
+    ),
     ("RESULT_TOO_LARGE", 400, "Result too large", "Ask for fewer rows, fields or includes."),
     ("QUERY_TIMEOUT", 503, "The query took too long", "Filter by an indexed field, or ask for less."),
     ("UNAVAILABLE", 503, "Temporarily unavailable", "Try again after the time in Retry-After."),

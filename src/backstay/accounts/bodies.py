@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..auth.weak import PASSWORD_CHARS_MAX
 from ..query.values import text
 from ..schema.names import EMAIL_CHARS_MAX, EmailText, UsernameText
-
-T = TypeVar("T")
 
 _TEXT = AfterValidator(text)
 Email = Annotated[str, Field(max_length=EMAIL_CHARS_MAX), _TEXT, AfterValidator(EmailText().normal)]
@@ -22,12 +21,6 @@ Token = Annotated[str, Field(min_length=1, max_length=128), _TEXT]
 Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
 #: `cookie` for browsers: the tokens come as cookies that no script can read.
 Mode = Literal["token", "cookie"]
-
-
-class Answer(BaseModel, Generic[T]):
-    """The envelope of every answer."""
-
-    data: T
 
 
 class Body(BaseModel):
@@ -123,13 +116,13 @@ class MailSent(BaseModel):
 class Me(BaseModel):
     """Whoever is signed in."""
 
-    id: Any
+    id: int | UUID
     email: str | None
     username: str | None
     email_verified_at: datetime | None
     roles: list[str]
     permissions: list[str]
-    tenant: Any = None
+    tenant: str | None
 
 
 class SessionShown(BaseModel):
@@ -147,3 +140,33 @@ class SessionShown(BaseModel):
     used_at: datetime
     expires_at: datetime
     current: bool
+
+
+class SessionAnswer(BaseModel):
+    """A session, as it was asked for."""
+
+    data: Granted | CookiesSet
+
+
+class RegistrationAnswer(BaseModel):
+    """A session; or a mail, where addresses must be confirmed first."""
+
+    data: Granted | CookiesSet | MailSent
+
+
+class MailAnswer(BaseModel):
+    """A mail was sent, if there was anybody to send it to."""
+
+    data: MailSent
+
+
+class MeAnswer(BaseModel):
+    """Whoever is signed in."""
+
+    data: Me
+
+
+class SessionsAnswer(BaseModel):
+    """My sessions."""
+
+    data: list[SessionShown]

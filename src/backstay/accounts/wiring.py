@@ -53,6 +53,7 @@ def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -
         lookups=parts.lookups,
         log=parts.log,
         mailer=parts.mailer,
+        named_roles=parts.engine.catalog.roles,
     )
     cookies = Cookies(config, accounts.vault)
     custom.app.state.accounts = accounts

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .auth import auth_app
 from .db import db_app
 
 cli = typer.Typer(
@@ -18,6 +19,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+cli.add_typer(auth_app)
 cli.add_typer(db_app)
 
 Target = Annotated[

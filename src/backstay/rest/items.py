@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import orjson
 
 from ..config import Config
 from ..db.database import Row
-from ..engine import Engine, Rows, output
+from ..engine import Engine, Rows, StaleError, output
 from ..errors import NotFoundError, Problem, ValidationError, invalid
 from ..http.messages import JSON_TYPE, Request, Response, pairs_of
 from ..query.ir import Select, Shape
 from ..query.payload import Action, Contract
+from ..query.sight import Sight
 from ..schema.model import Column
 from ..schema.policy import Standing
 from ..schema.resource import Resource
 from ..sql.statement import Output, Statement
 from . import params
 from .bodies import check_media_type, parse_object
+from .preconditions import failed, versions_wanted
 from .replies import Envelope, conditional, etag_of, location, too_large
+
+Written = TypeVar("Written")
 
 
 class Items:
@@ -44,13 +48,23 @@ class Items:
         self._envelope = envelope
         self._resource = resource
         self._plain: dict[Standing, Statement] = {}
-        self._contracts: dict[Action, Contract] = {}
+        self._contracts: dict[tuple[object, ...], Contract] = {}
 
-    def contract(self, action: Action) -> Contract:
-        """What a body of this action must be."""
-        if action not in self._contracts:
-            self._contracts[action] = Contract(self._resource, action)
-        return self._contracts[action]
+    def contract(self, action: Action, standing: Standing) -> Contract:
+        """What a body of this action must be, to principals of a standing."""
+        resource = self._resource
+        if not resource.policy.fields:
+            key: tuple[object, ...] = (action,)
+            if key not in self._contracts:
+                self._contracts[key] = Contract(resource, action)
+            return self._contracts[key]
+        sight = Sight(self._engine.catalog, standing)
+        settable, visible = sight.settable(resource), sight.columns(resource)
+        # By what it knows: standings are many, and pydantic's schemas dear.
+        key = (action, *settable, None, *visible)
+        if key not in self._contracts:
+            self._contracts[key] = Contract(resource, action, settable, visible)
+        return self._contracts[key]
 
     def get(self, request: Request) -> Response | Awaitable[Response]:
         """`GET /{resource}/{key}`."""
@@ -140,20 +154,47 @@ class Items:
 
     async def update(self, request: Request) -> Response:
         """`PATCH /{resource}/{key}`: absent fields stay, null is null."""
-        fields = await self._fields(request, Action.UPDATE)
-        statement, row = await self._engine.update(self._resource, request.key, fields, request.context)
-        return self._written(statement, row, 200, [])
+        return await self._change(request, await self._fields(request, Action.UPDATE))
 
     async def replace(self, request: Request) -> Response:
         """`PUT /{resource}/{key}`: absent fields take their default or null."""
-        fields = self.contract(Action.REPLACE).defaults() | await self._fields(request, Action.REPLACE)
-        statement, row = await self._engine.update(self._resource, request.key, fields, request.context)
+        standing = self._engine.standing(request.context.principal)
+        defaults = self.contract(Action.REPLACE, standing).defaults()
+        return await self._change(request, defaults | await self._fields(request, Action.REPLACE))
+
+    async def _change(self, request: Request, fields: dict[str, Any]) -> Response:
+        async def change(version: int | None) -> tuple[Statement, Row]:
+            return await self._engine.update(self._resource, request.key, fields, request.context, version=version)
+
+        statement, row = await self._matched(request, change)
         return self._written(statement, row, 200, [])
+
+    async def _matched(self, request: Request, write: Callable[[int | None], Awaitable[Written]]) -> Written:
+        """Write the row in the version that the request names, if any; of several, in the one that it has."""
+        wanted = versions_wanted(request, self._resource)
+        try:
+            return await write(None if wanted is None else wanted[0])
+        except StaleError as stale:
+            row = stale.row
+        if wanted is not None and row[1] in wanted[1:]:
+            try:
+                return await write(row[1])
+            except StaleError as stale:
+                row = stale.row
+        raise self._stale(row)
+
+    def _stale(self, row: Row) -> Problem:
+        etag = etag_of(self._envelope.item(row[0]), row[1])
+        return failed(f"This row of {self._resource.name} has been changed since.", etag)
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /{resource}/{key}`."""
         _refuse_parameters(request)
-        await self._engine.delete(self._resource, request.key, request.context)
+
+        async def delete(version: int | None) -> None:
+            await self._engine.delete(self._resource, request.key, request.context, version=version)
+
+        await self._matched(request, delete)
         return Response(204, b"", [])
 
     async def restore(self, request: Request) -> Response:
@@ -172,7 +213,7 @@ class Items:
             if given:
                 raise invalid(given[0], "read_only", "is set by the path.")
             body = _joined(body, found, fixed)
-        return self.contract(action).validate(body)
+        return self.contract(action, self._engine.standing(request.context.principal)).validate(body)
 
     def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
         body = self._envelope.item(row[0])
