@@ -108,6 +108,8 @@ def test_validators_are_bounded(client: Client, path: str) -> None:
     def asked(header: bytes) -> Any:
         return client.get(path, "fields=id", more=[(b"if-none-match", header)])
 
+    refused = client.request("PATCH", "/notes/1", body={}, more=[(b"if-match", b"x" * (ETAGS_BYTES_MAX + 1))])
+    assert (refused.status, refused.json["errors"][0]["field"]) == (400, "If-Match")
     assert asked(b'"x", *'.rjust(ETAGS_BYTES_MAX)).status == 200
     answer = asked(b"x" * (ETAGS_BYTES_MAX + 1))
     assert (answer.status, answer.json["errors"][0]["field"]) == (400, "If-None-Match")

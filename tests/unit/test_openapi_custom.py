@@ -37,10 +37,10 @@ class Guess(BaseModel):
     small: Annotated[int, Field(ge=0, le=9)]
 
 
-def documented(config: Config = CONFIG) -> dict[str, Any]:
+def documented(config: Config = CONFIG, *, strict: bool = False) -> dict[str, Any]:
     """The contract of an app with resources and custom endpoints."""
     app = Backstay("words", config=config, info={"contact": {"name": "Ada"}})
-    app.resource(Note, read=public, write=signed_in, restore=has_role("admin"))
+    app.resource(Note, read=public, write=signed_in, restore=has_role("admin"), require_match=strict)
     app.resource(Order, read=public)
 
     @app.post("/api/v1/words/{word}/guesses", responses={409: {"description": "It is guessed."}})
@@ -127,6 +127,18 @@ def test_soft_deletes_are_documented() -> None:
     for path in ("/api/v1/notes", "/api/v1/notes/{key}", "/api/v1/notes/aggregate"):
         assert reference in DOCUMENT["paths"][path]["get"]["parameters"]
     assert reference not in DOCUMENT["paths"]["/api/v1/orders"]["get"]["parameters"]
+
+
+def test_conditions_are_documented() -> None:
+    """A change can name the version that it is of, and must where the resource says so."""
+    optional, required = (documented()["paths"]["/api/v1/notes/{key}"][method] for method in ("patch", "delete"))
+    assert {"412"} <= optional["responses"].keys() & required["responses"].keys()
+    assert "428" not in optional["responses"]
+    header = DOCUMENT["components"]["parameters"]["If-Match"]
+    assert (header["in"], header["required"]) == ("header", False)
+    strict = documented(strict=True)
+    assert strict["components"]["parameters"]["If-Match"]["required"] is True
+    assert "428" in strict["paths"]["/api/v1/notes/{key}"]["put"]["responses"]
 
 
 def test_a_tenants_rows_are_nobody_elses() -> None:
