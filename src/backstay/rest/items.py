@@ -207,13 +207,14 @@ class Items:
         _refuse_parameters(request)
         check_media_type(request.headers.get(b"content-type"))
         body = await request.body()
-        found = parse_object(body)
+        contract = self.contract(action, self._engine.standing(request.context.principal))
+        found = parse_object(body, ignored=contract.ignored)
         if fixed:
             given = sorted(set(fixed) & set(found))
             if given:
                 raise invalid(given[0], "read_only", "is set by the path.")
             body = _joined(body, found, fixed)
-        return self.contract(action, self._engine.standing(request.context.principal)).validate(body)
+        return contract.validate(body)
 
     def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
         body = self._envelope.item(row[0])
