@@ -18,9 +18,8 @@ from backstay.config import SETTINGS
 from backstay.db.apsw_types import DIGITS_MAX
 from backstay.db.sqlite_writer import GROUP_MAX
 from backstay.engine import STATEMENTS_MAX
-from backstay.errors import CODES
+from backstay.errors import CODES, FIELD_ERRORS_MAX
 from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
-from backstay.query.payload import FIELD_ERRORS_MAX
 from backstay.query.search import WORD_CHARS_MAX, WORDS_MAX
 from backstay.query.values import LIST_ITEMS_MAX
 from backstay.rest.cursors import CURSOR_CHARS_MAX

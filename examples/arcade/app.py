@@ -32,17 +32,27 @@ class Score(Model):
     __table_args__ = (Index(None, "game_id", "value"),)
 
 
-app = Backstay("arcade")
+app = Backstay(
+    "arcade",
+    description="Games, players and their scores.",
+    info={
+        "contact": {"name": "The Backstay founders", "url": "https://backstay.dev"},
+        "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+    },
+)
 app.seeder(fill)
 app.resource(User, read=public, update=User.id == me.id)
 app.resource(Game, key=Game.slug, read=public, write=has_role("admin"))
 app.resource(Score, read=public, create=signed_in, stamp={Score.player_id: me.id}, delete=Score.player_id == me.id)
 
 
+Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
 class Place(BaseModel):
     username: str
-    best: int
-    played: int
+    best: Whole
+    played: Whole
 
 
 @app.get("/api/v1/games/{slug}/leaderboard")

@@ -32,7 +32,7 @@ from .bodies import (
 from .by_mail import changed
 from .given import From, Jar, Service, limits_of, me_of, session_of
 
-Number = Annotated[int, Path(ge=1, lt=2**63)]
+Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 async def me(ctx: Context, accounts: Service) -> MeAnswer:
@@ -109,16 +109,16 @@ async def list_sessions(ctx: Context, accounts: Service) -> SessionsAnswer:
     return SessionsAnswer(data=shown)
 
 
-async def end_session(id: Number, ctx: Context, accounts: Service, caller: From) -> Response:
+async def end_session(number: Number, ctx: Context, accounts: Service, caller: From) -> Response:
     """Sign a device of mine out."""
     session_of(ctx)
     sessions = accounts.tables.sessions
     async with accounts.sessions.begin(ctx) as session:
-        found = await session.scalar(sa.select(sessions.c.id).where(sessions.c.id == id, _mine(accounts, ctx)))
+        found = await session.scalar(sa.select(sessions.c.id).where(sessions.c.id == number, _mine(accounts, ctx)))
         if found is None:
-            raise NotFoundError("sessions", id)
-        await end_sessions(accounts, session, [id])
-        await record(accounts, session, "logout", caller, ctx.principal.id, session_id=id)
+            raise NotFoundError("sessions", number)
+        await end_sessions(accounts, session, [number])
+        await record(accounts, session, "logout", caller, ctx.principal.id, session_id=number)
     return Response(status_code=204)
 
 
