@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 import backstay
-from backstay.auth.tokens import TOKEN_BYTES_MAX, TOKENS_MAX
+from backstay.auth.jws import TOKEN_BYTES_MAX
+from backstay.auth.known import KNOWN_MAX
+from backstay.auth.tokens import TOKENS_MAX
+from backstay.auth.weak import PASSWORD_CHARS_MAX
 from backstay.cli.new import APP
 from backstay.cli.serve import HEADER_BYTES_MAX, HEADERS_MS
 from backstay.config import SETTINGS
@@ -63,6 +66,8 @@ FIXED_LIMITS = {
     "bytes of a token": TOKEN_BYTES_MAX,
     "statements kept compiled": STATEMENTS_MAX,
     "verified tokens kept": TOKENS_MAX,
+    "credentials remembered": KNOWN_MAX,
+    "characters of a password": PASSWORD_CHARS_MAX,
     "writes in one commit": GROUP_MAX,
     "digits of a Numeric on SQLite": DIGITS_MAX,
 }
