@@ -239,7 +239,7 @@ class Engine:
         query = Select(resource.name, key=tuple(range(len(key))), shape=shape)
         try:
             statement = self.prepare(query, self.standing(context.principal))
-        except ForbiddenError:
+        except Problem:
             return
         found = self.read(statement, self.bind(statement, key), context)
         rows = found if isinstance(found, list) else await found

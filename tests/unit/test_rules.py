@@ -191,8 +191,16 @@ WHY: list[tuple[tuple[str, ...], bool, list[str]]] = [
     (("papers/1", "--action", "update", "--role", "trainee", *OURS), False, ["✗ ~has_role('trainee')"]),
     (("papers/1", "--action", "delete", *OURS), False, ["✗ delete: has_permission('papers.shred')"]),
     (("papers/1", "--action", "delete", "--permission", "papers.shred", *OURS), True, ["✓ delete"]),
-    (("papers/4", "--action", "restore", "--role", "boss", *OURS), True, ["✓ deleted: papers.deleted_at IS NOT NULL"]),
-    (("papers/1", "--action", "restore", "--role", "boss", *OURS), False, ["✗ deleted: papers.deleted_at IS NOT NULL"]),
+    (
+        ("papers/4", "--action", "restore", "--role", "boss", *OURS),
+        True,
+        ["✓ deleted: papers.deleted_at IS NOT NULL"],
+    ),
+    (
+        ("papers/1", "--action", "restore", "--role", "boss", *OURS),
+        False,
+        ["✗ deleted: papers.deleted_at IS NOT NULL"],
+    ),
     (("papers", "--action", "create", *OURS), True, ["✓ create: signed_in", "? check of the new row"]),
     (("papers", "--action", "create"), False, ["✗ create: signed_in"]),
     (("papers/1", "--scope", "firms:read", *OURS), False, ["✗ the credential's scopes cover read"]),

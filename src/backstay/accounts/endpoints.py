@@ -23,22 +23,10 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "me/delete", mine.delete_me, 204, _CONFIRMED),
     ("GET", "sessions", mine.list_sessions, 200, "UNAUTHENTICATED"),
     ("DELETE", "sessions/{number}", mine.end_session, 204, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
-    (
-        "POST",
-        "password",
-        mine.change_password,
-        204,
-        _CONFIRMED,
-    ),
+    ("POST", "password", mine.change_password, 204, _CONFIRMED),
     ("POST", "password/forgot", by_mail.forgot, 202, "MAIL_UNAVAILABLE"),
     ("POST", "password/reset", by_mail.reset, 204, ""),
-    (
-        "POST",
-        "email",
-        mine.change_email,
-        202,
-        f"{_CONFIRMED} MAIL_UNAVAILABLE",
-    ),
+    ("POST", "email", mine.change_email, 202, f"{_CONFIRMED} MAIL_UNAVAILABLE"),
     ("POST", "verify", by_mail.verify, 204, "CONFLICT"),
     ("POST", "verify/resend", by_mail.resend, 202, "MAIL_UNAVAILABLE"),
 )
@@ -54,7 +42,7 @@ def options_of(function: Function, status: int, codes: str) -> dict[str, Any]:
     """What FastAPI is told of an endpoint."""
     options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
     if "UNAUTHENTICATED" in codes:
-        options["openapi_extra"] = {"security": [{"bearerAuth": []}]}
+        options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
     options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
     return options
 

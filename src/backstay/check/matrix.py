@@ -168,7 +168,7 @@ def _field_rules(
         column = Sight(catalog, standing).columns(resource).get(name)
         seen: Folded = False if column is None else True if column.mask is None else column.mask
         read[label] = _text(resource.table.sql, seen)
-        write[label] = _text(resource.table.sql, fold_write(own.write, standing))
+        write[label] = _text(resource.table.sql, own.writable(standing))
         refer[label] = _text(None, True if own.refer is None else fold(own.refer, standing))
     found = {f"read {name}": read, f"write {name}": write, f"refer {name}": refer}
     return {row: cells for row, cells in found.items() if set(cells.values()) != {YES}}

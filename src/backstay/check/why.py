@@ -170,7 +170,10 @@ class _Asked:
             found.append(await self._labelled(label, policy.check, fold_write))
         for name, own in policy.fields.items():
             if action in ("read", "create", "update") and name in self.resource.columns:
-                rule, folded = (own.read, fold) if action == "read" else (own.write, fold_write)
+                if action == "read" or own.write is None:
+                    rule, folded = own.read, fold
+                else:
+                    rule, folded = own.write, fold_write
                 verb = "read" if action == "read" else "write"
                 term = await self._labelled(f"{verb} the field {name}", rule, folded)
                 found.append(replace(term, decides=False))

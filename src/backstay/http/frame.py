@@ -308,4 +308,5 @@ def _is_too_large(message: MutableMapping[str, Any], bytes_max: int) -> bool:
         return False
     headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", ())}
     size = headers.get(b"content-length", b"")
-    return headers.get(b"content-type", b"").endswith(b"json") and size.isdigit() and int(size) > bytes_max
+    json = headers.get(b"content-type", b"").startswith(b"application/json")
+    return json and size.isdigit() and int(size) > bytes_max
