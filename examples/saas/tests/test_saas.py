@@ -104,7 +104,8 @@ def test_outsiders_see_nothing(saas: Saas) -> None:
     saas.found("evil", eve)
     project = saas.call("POST", "/projects", {"name": "Engine"}, token=ada, tenant="analytical")[1]["data"]
     task = {"project_id": project["id"], "title": "Plan"}
-    assert saas.call("POST", "/tasks", task, token=ada, tenant="analytical")[0] == 201
+    status, made = saas.call("POST", "/tasks", task, token=ada, tenant="analytical")
+    assert status == 201, made
     for name in ("projects", "tasks", "memberships", "invitations", "users", "profiles", "organizations"):
         assert saas.call("GET", f"/{name}", token=eve, tenant="analytical")[0] == 404
         mine = saas.call("GET", f"/{name}", token=eve, tenant="evil")[1]["data"]
