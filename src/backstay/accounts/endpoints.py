@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
-from . import by_mail, mine, signing_in
+from . import by_mail, keys, mine, signing_in
 
 Function = Callable[..., Any]
 #: Method, path, function, status of success, and the codes of its refusals.
@@ -27,6 +27,9 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "email", mine.change_email, 202, "WRONG_CREDENTIALS CSRF_FAILED TOO_MANY_ATTEMPTS MAIL_UNAVAILABLE"),
     ("POST", "verify", by_mail.verify, 204, "CONFLICT"),
     ("POST", "verify/resend", by_mail.resend, 202, "MAIL_UNAVAILABLE"),
+    ("POST", "keys", keys.make_api_key, 201, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED"),
+    ("GET", "keys", keys.list_api_keys, 200, "UNAUTHENTICATED FORBIDDEN"),
+    ("DELETE", "keys/{id}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
 )
 
 

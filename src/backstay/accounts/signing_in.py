@@ -131,7 +131,7 @@ async def logout(
     sent = body.refresh_token if body is not None else None
     token = sent or request.cookies.get(jar.refresh, "")
     async with accounts.sessions.begin(ctx) as session:
-        number = None if ctx.principal.is_anonymous else session_of(ctx)
+        number = None if ctx.principal.is_anonymous else session_of(ctx, acting=True)
         if number is None and token:
             number = await session_of_refresh(accounts, session, token)
             if sent is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..auth.accounts import Accounts, Declared
+from ..auth.api_keys import START, ApiKeys
 from ..auth.authenticate import Authenticator
 from ..auth.revocations import ALL, revoke
 from ..auth.tokens import Tokens
@@ -59,6 +60,7 @@ def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -
     custom.app.state.accounts = accounts
     custom.app.state.cookies = cookies
     authenticator = Authenticator(accounts, Tokens(config.secret), parts.lookups)
+    authenticator.finders[START.encode()] = ApiKeys(accounts, parts.lookups).find
     _forget_deleted(parts.engine, accounts)
     return Wired(accounts, Credentials(authenticator, cookies, config.base_path), Jwks(accounts))
 

@@ -26,6 +26,9 @@ KINDS = {
     "user_disabled": "! A user can no longer sign in.",
     "user_enabled": "A user can sign in again.",
     "user_deleted": "! An account was deleted.",
+    "key_created": "An API key was made.",
+    "key_used": "An API key was used, for the first time of the day.",
+    "key_revoked": "An API key was revoked.",
     "keys_rotated": "! The signing keys were changed.",
 }
 

@@ -47,7 +47,7 @@ class Frame:
         route: the generated endpoint of a request, if it is one.
         other: the endpoint of any other request.
         fallback: the ASGI app of the custom endpoints, if there is one.
-        cookies: whether a cookie may be a credential.
+        cookies: whether a cookie, or an API key in a header of its own, may be a credential.
     """
 
     def __init__(
@@ -106,7 +106,9 @@ class Frame:
                     self._admit(request)
                 if self._replicated:
                     context.read_after = read_after(headers)
-                if b"authorization" in headers or (self._cookies and b"cookie" in headers):
+                if b"authorization" in headers or (
+                    self._cookies and (b"cookie" in headers or b"x-api-key" in headers)
+                ):
                     principal = self._authenticate(request)
                     context.principal = principal if isinstance(principal, Principal) else await principal
                 found = self._route(request) or self._other_route(request)
