@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
-from . import by_mail, keys, mine, signing_in
+from . import by_mail, keys, mine, signing_in, token
 
 Function = Callable[..., Any]
 #: Method, path, function, status of success, and the codes of its refusals.
@@ -29,15 +29,18 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "verify/resend", by_mail.resend, 202, "MAIL_UNAVAILABLE"),
     ("POST", "keys", keys.make_api_key, 201, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED"),
     ("GET", "keys", keys.list_api_keys, 200, "UNAUTHENTICATED FORBIDDEN"),
+    ("POST", "token", token.client_credentials, 200, "UNAUTHENTICATED"),
     ("DELETE", "keys/{id}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
 )
 
 
 def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
     """Add them to the program's own."""
+    more = {"openapi_extra": token.OPENAPI, "response_model": token.ClientToken}
     for method, path, function, status, codes in _TABLE:
         options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
         options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
+        options |= more if function is token.client_credentials else {}
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 

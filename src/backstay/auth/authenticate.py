@@ -14,6 +14,7 @@ from ..db.lookups import Lookups
 from ..schema.base import UtcDateTime, utc_now
 from ..sql.lookup import given
 from .accounts import Accounts
+from .clients import Clients
 from .jws import ForgedError, header_of
 from .known import Found, Known
 from .tokens import Tokens, bearer_token, refusal
@@ -38,6 +39,7 @@ class Authenticator:
         self._revocations = accounts.revocations
         self._revocations.listen(self._known.forget)
         self._session = lookups.prepare("session", _session_query(accounts))
+        self._clients = Clients(accounts, lookups)
         self.finders: dict[bytes, Finder] = {}
 
     def known(self, credential: bytes) -> Found | None:
@@ -79,6 +81,8 @@ class Authenticator:
         accounts = self._accounts
         await accounts.keys.load_once()
         claims = accounts.tokens.read(token, accounts.keys.get)
+        if not claims.session:
+            return await self._clients.find(claims, context)
         rows = await self._lookups.rows(self._session, (claims.session, utc_now()), context)
         if not rows or str(rows[0][0]) != claims.subject:
             raise refusal()

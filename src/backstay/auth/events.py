@@ -29,6 +29,10 @@ KINDS = {
     "key_created": "An API key was made.",
     "key_used": "An API key was used, for the first time of the day.",
     "key_revoked": "An API key was revoked.",
+    "client_created": "A service client was made.",
+    "client_disabled": "A service client can no longer sign in.",
+    "client_token": "A service client signed in.",
+    "client_refused": "! A service client that is unknown, or has a wrong secret.",
     "keys_rotated": "! The signing keys were changed.",
 }
 

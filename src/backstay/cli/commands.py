@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .auth import auth_app
+from .auth_clients import client_app
 from .db import db_app
 
 cli = typer.Typer(
@@ -19,6 +20,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+auth_app.add_typer(client_app)
 cli.add_typer(auth_app)
 cli.add_typer(db_app)
 
