@@ -7,8 +7,9 @@ from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
-from . import by_mail, keys, mine, signing_in, token
+from . import by_mail, keys, mine, oauth, signing_in, token
 
+_CALLBACK = "OAUTH_FAILED FORBIDDEN NOT_FOUND CONFLICT PROVIDER_UNAVAILABLE"
 Function = Callable[..., Any]
 #: Method, path, function, status of success, and the codes of its refusals.
 _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
@@ -30,6 +31,17 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "keys", keys.make_api_key, 201, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED"),
     ("GET", "keys", keys.list_api_keys, 200, "UNAUTHENTICATED FORBIDDEN"),
     ("POST", "token", token.client_credentials, 200, "UNAUTHENTICATED"),
+    ("GET", "oauth/{provider}", oauth.begin_provider, 303, "NOT_FOUND PROVIDER_UNAVAILABLE ADDRESS_UNKNOWN"),
+    ("GET", "oauth/{provider}/callback", oauth.finish_provider, 200, _CALLBACK),
+    ("POST", "oauth/{provider}/link", oauth.begin_link, 200, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
+    ("GET", "identities", oauth.list_identities, 200, "UNAUTHENTICATED FORBIDDEN"),
+    (
+        "DELETE",
+        "identities/{id}",
+        oauth.unlink_identity,
+        204,
+        "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND CONFLICT",
+    ),
     ("DELETE", "keys/{id}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from .key_ring import KeyRing
 from .later import Later
 from .passwords import Hashing, Passwords
 from .post import Post
+from .providers import Provider
 from .revocations import Revocations
 from .tables import AuthTables, auth_tables
 from .tokens import AccessTokens
@@ -39,6 +41,9 @@ class AccountOptions:
             registering whether an address has an account.
         hashing: what a password's hash costs.
         breached: asked of each new password: whether it is known from a breach. Nothing is asked by default.
+        providers: whom people may sign in with, beside a password.
+        return_origins: origins such as `https://shop.example` that people may be sent to after that; paths of this
+            server always may.
         verify_page, reset_page: pages of the program's own that links in mails lead to, with `?token=…`; without
             them a mail has just the code.
     """
@@ -47,6 +52,8 @@ class AccountOptions:
     verify_email: bool = True
     hashing: Hashing = field(default_factory=Hashing)
     breached: Breached | None = None
+    providers: Sequence[Provider] = ()
+    return_origins: Sequence[str] = ()
     verify_page: str = ""
     reset_page: str = ""
 
@@ -111,6 +118,8 @@ class Accounts:
         self.later = Later(log)
         pages = {"verify": self.options.verify_page, "email": self.options.verify_page}
         self.post = Post(name, mailer, self.later, pages | {"reset": self.options.reset_page})
+        #: What else ends with the process.
+        self.closing: list[Callable[[], Awaitable[None]]] = []
         self.tokens = AccessTokens(config.public_url or name, name, config.access_token_s)
 
     def key(self, text: object) -> Any:
@@ -129,4 +138,6 @@ class Accounts:
     async def close(self) -> None:
         """Finish what was begun after answers, and end the threads."""
         await self.later.close()
+        for close in self.closing:
+            await close()
         self.passwords.close()

@@ -33,6 +33,8 @@ KINDS = {
     "client_disabled": "A service client can no longer sign in.",
     "client_token": "A service client signed in.",
     "client_refused": "! A service client that is unknown, or has a wrong secret.",
+    "identity_linked": "A provider leads to an account now.",
+    "identity_unlinked": "A provider leads to an account no more.",
     "keys_rotated": "! The signing keys were changed.",
 }
 
