@@ -1,4 +1,4 @@
-"""A provider that people sign in with, as a process of its own: OpenID Connect at /acme and /other, GitHub's OAuth 2.0.
+"""A provider that people sign in with, as a process: OpenID Connect at /acme and /other, OAuth 2.0 at /github.
 
 It asks nobody for a password: who comes is in the query (`sub`, `email`, `email_verified`), and `fault` names a lie
 that the tokens of this sign-in tell. Everything else is as the standards have it: discovery, keys, codes that are

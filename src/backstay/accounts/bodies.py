@@ -113,6 +113,14 @@ class CookiesSet(BaseModel):
     csrf_token: str
 
 
+class MfaWanted(BaseModel):
+    """The second step is wanted: send `mfa_token` with a code to `/auth/mfa/login`."""
+
+    status: Literal["mfa_required"] = "mfa_required"
+    mfa_token: str
+    expires_in: int
+
+
 class MailSent(BaseModel):
     """A mail says what to do next, if there is anything to do."""
 

@@ -17,7 +17,18 @@ _CSRF = CSRF_HEADER.encode()
 _API_KEY = b"x-api-key"
 _KEY_START = START.encode()
 #: Endpoints below /auth that people come to with a credential that is no good any more: they ask for no other.
-OPEN = ("login", "logout", "oauth", "password/forgot", "password/reset", "refresh", "register", "token", "verify")
+OPEN = (
+    "login",
+    "logout",
+    "mfa/login",
+    "oauth",
+    "password/forgot",
+    "password/reset",
+    "refresh",
+    "register",
+    "token",
+    "verify",
+)
 
 
 class Credentials:

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
-from . import by_mail, keys, mine, oauth, signing_in, token
+from . import by_mail, keys, mfa, mine, oauth, signing_in, token
 
 _CALLBACK = "OAUTH_FAILED FORBIDDEN NOT_FOUND CONFLICT PROVIDER_UNAVAILABLE"
+_PROVED = "UNAUTHENTICATED WRONG_CREDENTIALS FORBIDDEN CSRF_FAILED TOO_MANY_ATTEMPTS"
 Function = Callable[..., Any]
 #: Method, path, function, status of success, and the codes of its refusals.
 _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
@@ -42,6 +43,12 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
         204,
         "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND CONFLICT",
     ),
+    ("GET", "mfa", mfa.show_mfa, 200, "UNAUTHENTICATED FORBIDDEN"),
+    ("POST", "mfa/totp", mfa.enrol_totp, 200, _PROVED),
+    ("POST", "mfa/totp/confirm", mfa.confirm_totp, 200, _PROVED),
+    ("POST", "mfa/totp/delete", mfa.remove_totp, 204, _PROVED),
+    ("POST", "mfa/recovery-codes", mfa.renew_recovery_codes, 200, _PROVED),
+    ("POST", "mfa/login", mfa.second_step, 200, "INVALID_TOKEN WRONG_CREDENTIALS TOO_MANY_ATTEMPTS"),
     ("DELETE", "keys/{id}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
 )
 

@@ -18,7 +18,8 @@ from ..auth.events import record
 from ..auth.identities import identities_of, link, unlink, user_for
 from ..auth.provider_client import Exchange, ProviderClient, failed
 from ..auth.providers import Profile
-from ..auth.signing_in import sign_in
+from ..auth.second_step import Pending, first_step
+from ..auth.signing_in import Grant
 from ..context import Context
 from ..errors import NotFoundError, Problem
 from ..schema.base import utc_now
@@ -186,15 +187,19 @@ async def _signed_in(
         grant = await _session(client, accounts, profile, caller)
     if flow.mode == "token":
         return granted(grant, "token", jar, response)
+    if isinstance(grant, Pending):
+        # In the fragment, which neither servers nor their logs are told (RFC 3986 §3.5).
+        page = f"{flow.return_to.partition('#')[0]}#mfa_token={grant.token}"
+        return RedirectResponse(page, 303, {"cache-control": "no-store"})
     back = RedirectResponse(flow.return_to, 303, {"cache-control": "no-store"})
     jar.set(back, grant)
     return back
 
 
-async def _session(client: ProviderClient, accounts: Accounts, profile: Profile, caller: Caller) -> Any:
+async def _session(client: ProviderClient, accounts: Accounts, profile: Profile, caller: Caller) -> Grant | Pending:
     async with accounts.sessions.begin(caller.context) as session:
         user_id = await user_for(accounts, session, client.provider, profile, caller)
-        return await sign_in(accounts, session, user_id, caller, kind=f"oauth:{client.provider.name}")
+        return await first_step(accounts, session, user_id, caller, kind=f"oauth:{client.provider.name}")
 
 
 async def _user_of_session(accounts: Accounts, session: AsyncSession, number: int) -> Any:

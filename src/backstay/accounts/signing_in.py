@@ -13,15 +13,16 @@ from ..auth.attempts import begin_attempt, succeed
 from ..auth.codes import make_code
 from ..auth.events import record
 from ..auth.people import normal_login, sign_in_facts, user_of
+from ..auth.second_step import Pending, first_step
 from ..auth.signing_in import Grant, end_sessions, refresh, session_of_refresh, sign_in
 from ..auth.weak import check_password
 from ..context import Context
 from ..errors import FieldError, Problem
-from .bodies import Answer, CookiesSet, Granted, Login, MailSent, Refresh, Registration
+from .bodies import Answer, CookiesSet, Granted, Login, MailSent, MfaWanted, Refresh, Registration
 from .cookies import CSRF_HEADER, Cookies
 from .given import From, Jar, Service, limits_of, session_of
 
-Session = Granted | CookiesSet
+Session = Granted | CookiesSet | MfaWanted
 
 
 async def register(
@@ -99,7 +100,7 @@ async def login(body: Login, accounts: Service, jar: Jar, caller: From, response
         if right and (user.email_verified_at is not None or not accounts.options.verify_email):
             if newer is not None:
                 (await session.get_one(accounts.user, user.id)).password_hash = newer
-            grant = await sign_in(accounts, session, user.id, caller)
+            grant = await first_step(accounts, session, user.id, caller)
             return granted(grant, body.mode, jar, response)
         known = None if user is None else user.id
         await record(accounts, session, "login_failed", caller, known, why="unverified" if right else "credentials")
@@ -149,9 +150,11 @@ async def _check_csrf(accounts: Accounts, jar: Cookies, request: Request, number
         jar.check_csrf(number, request.headers.get(CSRF_HEADER))
 
 
-def granted(grant: Grant, mode: str, jar: Cookies, response: Response) -> Answer[Any]:
-    """A session as it was asked for: as tokens, or in cookies."""
+def granted(grant: Grant | Pending, mode: str, jar: Cookies, response: Response) -> Answer[Any]:
+    """A session as it was asked for: as tokens, or in cookies. Or what it takes to get one."""
     response.headers["cache-control"] = "no-store"
+    if isinstance(grant, Pending):
+        return Answer(data=MfaWanted(mfa_token=grant.token, expires_in=grant.expires_s))
     if mode == "cookie":
         return Answer(data=CookiesSet(expires_in=grant.expires_s, csrf_token=jar.set(response, grant)))
     return Answer(data=Granted(access_token=grant.access, expires_in=grant.expires_s, refresh_token=grant.refresh))

@@ -35,6 +35,10 @@ KINDS = {
     "client_refused": "! A service client that is unknown, or has a wrong secret.",
     "identity_linked": "A provider leads to an account now.",
     "identity_unlinked": "A provider leads to an account no more.",
+    "mfa_on": "! Somebody signs in in two steps from now on.",
+    "mfa_off": "! Somebody signs in in one step again.",
+    "mfa_codes": "Somebody has new recovery codes.",
+    "mfa_failed": "! A wrong or spent code for the second step.",
     "keys_rotated": "! The signing keys were changed.",
 }
 
