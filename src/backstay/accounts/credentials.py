@@ -18,16 +18,8 @@ _API_KEY = b"x-api-key"
 _KEY_START = START.encode()
 #: Endpoints below /auth that people come to with a credential that is no good any more: they ask for no other.
 OPEN = (
-    "login",
-    "logout",
-    "mfa/login",
-    "oauth",
-    "password/forgot",
-    "password/reset",
-    "refresh",
-    "register",
-    "token",
-    "verify",
+    *("login", "logout", "mail", "mfa/login", "oauth", "passkeys/login", "password/forgot", "password/reset"),
+    *("refresh", "register", "token", "verify"),
 )
 
 

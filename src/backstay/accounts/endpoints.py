@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
-from . import by_mail, keys, mfa, mine, oauth, signing_in, token
+from . import by_mail, keys, mail_login, mfa, mine, oauth, passkeys, signing_in, token
 
 _CALLBACK = "OAUTH_FAILED FORBIDDEN NOT_FOUND CONFLICT PROVIDER_UNAVAILABLE"
 _PROVED = "UNAUTHENTICATED WRONG_CREDENTIALS FORBIDDEN CSRF_FAILED TOO_MANY_ATTEMPTS"
@@ -49,6 +49,14 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "mfa/totp/delete", mfa.remove_totp, 204, _PROVED),
     ("POST", "mfa/recovery-codes", mfa.renew_recovery_codes, 200, _PROVED),
     ("POST", "mfa/login", mfa.second_step, 200, "INVALID_TOKEN WRONG_CREDENTIALS TOO_MANY_ATTEMPTS"),
+    ("POST", "mail", mail_login.send_login, 202, "FORBIDDEN MAIL_UNAVAILABLE"),
+    ("POST", "mail/login", mail_login.mail_login, 200, "WRONG_CREDENTIALS FORBIDDEN"),
+    ("POST", "passkeys/options", passkeys.passkey_options, 200, f"{_PROVED} ADDRESS_UNKNOWN"),
+    ("POST", "passkeys", passkeys.add_passkey, 201, f"{_PROVED} CONFLICT"),
+    ("GET", "passkeys", passkeys.list_passkeys, 200, "UNAUTHENTICATED FORBIDDEN"),
+    ("DELETE", "passkeys/{id}", passkeys.remove_passkey, 204, "UNAUTHENTICATED FORBIDDEN NOT_FOUND CONFLICT"),
+    ("POST", "passkeys/login/options", passkeys.passkey_login_options, 200, "ADDRESS_UNKNOWN"),
+    ("POST", "passkeys/login", passkeys.passkey_login, 200, "WRONG_CREDENTIALS ADDRESS_UNKNOWN"),
     ("DELETE", "keys/{id}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
 )
 

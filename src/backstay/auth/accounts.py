@@ -42,10 +42,13 @@ class AccountOptions:
         hashing: what a password's hash costs.
         breached: asked of each new password: whether it is known from a breach. Nothing is asked by default.
         providers: whom people may sign in with, beside a password.
-        return_origins: origins such as `https://shop.example` that people may be sent to after that; paths of this
-            server always may.
-        verify_page, reset_page: pages of the program's own that links in mails lead to, with `?token=…`; without
-            them a mail has just the code.
+        return_origins: origins such as `https://shop.example` that people may be sent to after that, and whose pages
+            may use passkeys; this server always may.
+        sign_in_by_mail: whether a link or a code in a mail is enough.
+        passkey_domain: the domain that passkeys are good for, if it is a parent of this server's, such as
+            `shop.example` of `api.shop.example`.
+        verify_page, reset_page, login_page: pages of the program's own that links in mails lead to, with
+            `?token=…`; without them a mail has just the code.
     """
 
     registration: bool = True
@@ -54,8 +57,11 @@ class AccountOptions:
     breached: Breached | None = None
     providers: Sequence[Provider] = ()
     return_origins: Sequence[str] = ()
+    sign_in_by_mail: bool = False
+    passkey_domain: str = ""
     verify_page: str = ""
     reset_page: str = ""
+    login_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,9 @@ class Accounts:
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
         self.later = Later(log)
         pages = {"verify": self.options.verify_page, "email": self.options.verify_page}
-        self.post = Post(name, mailer, self.later, pages | {"reset": self.options.reset_page})
+        self.post = Post(
+            name, mailer, self.later, pages | {"reset": self.options.reset_page, "login": self.options.login_page}
+        )
         #: What else ends with the process.
         self.closing: list[Callable[[], Awaitable[None]]] = []
         self.tokens = AccessTokens(config.public_url or name, name, config.access_token_s)

@@ -39,6 +39,8 @@ KINDS = {
     "mfa_off": "! Somebody signs in in one step again.",
     "mfa_codes": "Somebody has new recovery codes.",
     "mfa_failed": "! A wrong or spent code for the second step.",
+    "passkey_added": "! An account can be signed in to with a new passkey.",
+    "passkey_removed": "A passkey was removed.",
     "keys_rotated": "! The signing keys were changed.",
 }
 
