@@ -128,7 +128,7 @@ class MailSent(BaseModel):
 
 
 class Me(BaseModel):
-    """Whoever is signed in."""
+    """Whoever is signed in; `actor` is the id of who acts in their name, if somebody does."""
 
     id: Any
     email: str | None
@@ -137,6 +137,7 @@ class Me(BaseModel):
     roles: list[str]
     permissions: list[str]
     tenant: Any = None
+    actor: Any = None
 
 
 class SessionShown(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
-from . import by_mail, keys, mail_login, mfa, mine, oauth, passkeys, signing_in, token
+from . import by_mail, impersonating, keys, mail_login, mfa, mine, oauth, passkeys, signing_in, token
 
 _CALLBACK = "OAUTH_FAILED FORBIDDEN NOT_FOUND CONFLICT PROVIDER_UNAVAILABLE"
 _PROVED = "UNAUTHENTICATED WRONG_CREDENTIALS FORBIDDEN CSRF_FAILED TOO_MANY_ATTEMPTS"
@@ -57,6 +57,8 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("DELETE", "passkeys/{id}", passkeys.remove_passkey, 204, "UNAUTHENTICATED FORBIDDEN NOT_FOUND CONFLICT"),
     ("POST", "passkeys/login/options", passkeys.passkey_login_options, 200, "ADDRESS_UNKNOWN"),
     ("POST", "passkeys/login", passkeys.passkey_login, 200, "WRONG_CREDENTIALS ADDRESS_UNKNOWN"),
+    ("POST", "impersonate", impersonating.begin_impersonation, 200, "UNAUTHENTICATED FORBIDDEN NOT_FOUND"),
+    ("DELETE", "impersonate", impersonating.end_impersonation, 204, "UNAUTHENTICATED FORBIDDEN"),
     ("DELETE", "keys/{id}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
 )
 

@@ -37,6 +37,7 @@ async def me(ctx: Context, accounts: Service) -> Answer[Me]:
         roles=sorted(ctx.principal.roles),
         permissions=sorted(ctx.principal.permissions),
         tenant=ctx.principal.tenant,
+        actor=ctx.principal.actor,
     )
     return Answer(data=shown)
 

@@ -41,6 +41,9 @@ KINDS = {
     "mfa_failed": "! A wrong or spent code for the second step.",
     "passkey_added": "! An account can be signed in to with a new passkey.",
     "passkey_removed": "A passkey was removed.",
+    "impersonation_began": "! Somebody acts in a user's name.",
+    "impersonation_ended": "Somebody acts in a user's name no more.",
+    "impersonation_refused": "! Somebody wanted to act for a user who may do more than they.",
     "keys_rotated": "! The signing keys were changed.",
 }
 
