@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 import backstay
-from backstay.auth.tokens import TOKEN_BYTES_MAX, TOKENS_MAX
+from backstay.auth.jws import TOKEN_BYTES_MAX
+from backstay.auth.known import KNOWN_MAX
+from backstay.auth.tokens import TOKENS_MAX
+from backstay.auth.weak import PASSWORD_CHARS_MAX
 from backstay.cli.new import APP
 from backstay.config import SETTINGS
 from backstay.db.apsw_types import DIGITS_MAX
 from backstay.db.sqlite_writer import GROUP_MAX
 from backstay.engine import STATEMENTS_MAX
-from backstay.errors import CODES
+from backstay.errors import CODES, FIELD_ERRORS_MAX
 from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
-from backstay.query.payload import FIELD_ERRORS_MAX
 from backstay.query.search import WORD_CHARS_MAX, WORDS_MAX
 from backstay.query.values import LIST_ITEMS_MAX
 from backstay.rest.cursors import CURSOR_CHARS_MAX
@@ -53,6 +55,8 @@ FIXED_LIMITS = {
     "bytes of a token": TOKEN_BYTES_MAX,
     "statements kept compiled": STATEMENTS_MAX,
     "verified tokens kept": TOKENS_MAX,
+    "credentials remembered": KNOWN_MAX,
+    "characters of a password": PASSWORD_CHARS_MAX,
     "writes in one commit": GROUP_MAX,
     "digits of a Numeric on SQLite": DIGITS_MAX,
 }

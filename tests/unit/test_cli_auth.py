@@ -81,7 +81,7 @@ def test_mistakes_are_one_line_that_names_the_mend(run: Run, client: People) -> 
         (
             ("grant", "ada", "amin"),
             "",
-            "There is no role 'amin'. Perhaps you meant 'admin'. Make it: backstay auth role",
+            "no role 'amin'. Perhaps you meant 'admin'. Make it: backstay auth role amin",
         ),
         (("user", "create", "ada", "--password-stdin"), PASSWORD, "'ada' is not an e-mail address."),
         (("user", "create", "ada@example.org", "--password-stdin"), PASSWORD, "is taken by another user."),

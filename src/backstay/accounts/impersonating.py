@@ -11,7 +11,7 @@ from ..auth.impersonation import impersonate, stop
 from ..context import Context
 from ..errors import Problem
 from ..query.values import text
-from .bodies import Answer, Body
+from .bodies import Body
 from .given import From, Service, session_of
 
 
@@ -30,9 +30,15 @@ class Acting(BaseModel):
     expires_in: int
 
 
+class ActingAnswer(BaseModel):
+    """The envelope."""
+
+    data: Acting
+
+
 async def begin_impersonation(
     body: Impersonate, ctx: Context, accounts: Service, caller: From, response: Response
-) -> Answer[Acting]:
+) -> ActingAnswer:
     """Act in a user's name for a while. It takes the permission `users.impersonate`, and their rights or more."""
     session_of(ctx)
     async with accounts.sessions.begin(ctx) as session:
@@ -40,7 +46,7 @@ async def begin_impersonation(
     if begun is None:
         raise Problem("FORBIDDEN", "You cannot act for yourself, nor for somebody who may do more than you.")
     response.headers["cache-control"] = "no-store"
-    return Answer(data=Acting(access_token=begun.access, expires_in=begun.expires_s))
+    return ActingAnswer(data=Acting(access_token=begun.access, expires_in=begun.expires_s))
 
 
 async def end_impersonation(ctx: Context, accounts: Service, caller: From) -> Response:

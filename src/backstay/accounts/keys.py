@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
-from ..auth.api_keys import keys_of, make_key, revoke_key
+from ..auth.api_keys import KEYS_MAX, keys_of, make_key, revoke_key
 from ..context import Context
 from ..errors import NotFoundError
 from ..query.values import text
-from .bodies import Answer, Body
+from .bodies import Body
 from .given import From, Service, session_of
 from .mine import Number
 
@@ -60,9 +60,21 @@ class KeyMade(BaseModel):
     key: str
 
 
+class KeyMadeAnswer(BaseModel):
+    """The envelope."""
+
+    data: KeyMade
+
+
+class KeysAnswer(BaseModel):
+    """The envelope."""
+
+    data: Annotated[list[KeyShown], Field(max_length=KEYS_MAX)]
+
+
 async def make_api_key(
     body: NewKey, ctx: Context, accounts: Service, caller: From, response: Response
-) -> Answer[KeyMade]:
+) -> KeyMadeAnswer:
     """Make an API key that acts for me, within its scopes. It is shown this once."""
     session_of(ctx)
     async with accounts.sessions.begin(ctx) as session:
@@ -78,21 +90,21 @@ async def make_api_key(
         expires_at=body.expires_at,
         key=made.key,
     )
-    return Answer(data=shown)
+    return KeyMadeAnswer(data=shown)
 
 
-async def list_api_keys(ctx: Context, accounts: Service) -> Answer[list[KeyShown]]:
+async def list_api_keys(ctx: Context, accounts: Service) -> KeysAnswer:
     """My API keys, the newest first."""
     session_of(ctx)
     async with accounts.sessions.open(ctx) as session:
         rows = await keys_of(accounts, session, accounts.key(ctx.principal.id))
-    return Answer(data=[KeyShown(**{name: getattr(row, name) for name in KeyShown.model_fields}) for row in rows])
+    return KeysAnswer(data=[KeyShown(**{name: getattr(row, name) for name in KeyShown.model_fields}) for row in rows])
 
 
-async def revoke_api_key(id: Number, ctx: Context, accounts: Service, caller: From) -> Response:
+async def revoke_api_key(number: Number, ctx: Context, accounts: Service, caller: From) -> Response:
     """End an API key of mine, everywhere and at once."""
     session_of(ctx)
     async with accounts.sessions.begin(ctx) as session:
-        if not await revoke_key(accounts, session, caller, id):
-            raise NotFoundError("keys", id)
+        if not await revoke_key(accounts, session, caller, number):
+            raise NotFoundError("keys", number)
     return Response(status_code=204)

@@ -12,9 +12,9 @@ from ..auth.mail_codes import DIGITS, attempt, send
 from ..auth.second_step import first_step
 from ..auth.vault import random_token
 from ..errors import Problem
-from .bodies import Answer, Body, Email, Mode, Token
+from .bodies import Body, Email, Mode, SessionAnswer, Token
 from .given import From, Jar, Service
-from .signing_in import Session, granted
+from .signing_in import granted
 
 
 class MailWanted(Body):
@@ -31,7 +31,7 @@ class MailOnItsWay(BaseModel):
     ticket: str | None
 
 
-class MailAnswer(Body):
+class MailLogin(Body):
     """The token of a link; or the ticket and the code."""
 
     token: Token | None = None
@@ -40,7 +40,13 @@ class MailAnswer(Body):
     mode: Mode = "token"
 
 
-async def send_login(body: MailWanted, accounts: Service, caller: From, response: Response) -> Answer[MailOnItsWay]:
+class MailTicketAnswer(BaseModel):
+    """The envelope."""
+
+    data: MailOnItsWay
+
+
+async def send_login(body: MailWanted, accounts: Service, caller: From, response: Response) -> MailTicketAnswer:
     """Send a link or a code to sign in with, if the address has an account; the answer is always the same."""
     if not accounts.options.sign_in_by_mail:
         raise Problem("FORBIDDEN", "Nobody signs in by mail here.")
@@ -48,12 +54,10 @@ async def send_login(body: MailWanted, accounts: Service, caller: From, response
     link, ticket = body.kind == "link", random_token()
     accounts.later.start(send(accounts, body.email, ticket, link=link))
     response.headers["cache-control"] = "no-store"
-    return Answer(data=MailOnItsWay(ticket=None if link else ticket))
+    return MailTicketAnswer(data=MailOnItsWay(ticket=None if link else ticket))
 
 
-async def mail_login(
-    body: MailAnswer, accounts: Service, jar: Jar, caller: From, response: Response
-) -> Answer[Session]:
+async def mail_login(body: MailLogin, accounts: Service, jar: Jar, caller: From, response: Response) -> SessionAnswer:
     """Sign in with what a mail said; it is good once, and for a while."""
     if not accounts.options.sign_in_by_mail:
         raise Problem("FORBIDDEN", "Nobody signs in by mail here.")
@@ -62,6 +66,6 @@ async def mail_login(
         user_id = None if ticket is None else await attempt(accounts, session, ticket, body.code)
         if user_id is not None:
             grant = await first_step(accounts, session, user_id, caller, kind="mail")
-            return granted(grant, body.mode, jar, response)
+            return SessionAnswer(data=granted(grant, body.mode, jar, response))
         await record(accounts, session, "login_failed", caller, why="mail")
     raise Problem("WRONG_CREDENTIALS", "The code is wrong, spent or too old.", hint="Ask for a new mail.")

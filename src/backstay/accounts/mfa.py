@@ -16,10 +16,10 @@ from ..auth.totp import confirm, enrol, has_totp, new_recovery_codes, recovery_c
 from ..context import Context
 from ..errors import Problem
 from ..query.values import text
-from .bodies import Answer, Body, Mode, Password, Token
+from .bodies import Body, Mode, Password, SessionAnswer, Token
 from .given import From, Jar, Service, session_of
 from .proving import prove
-from .signing_in import Session, granted
+from .signing_in import granted
 
 SecondCode = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(text)]
 
@@ -65,7 +65,25 @@ class MfaShown(BaseModel):
     passkeys: int
 
 
-async def show_mfa(ctx: Context, accounts: Service) -> Answer[MfaShown]:
+class MfaAnswer(BaseModel):
+    """The envelope."""
+
+    data: MfaShown
+
+
+class SeedAnswer(BaseModel):
+    """The envelope."""
+
+    data: Seed
+
+
+class RecoveryCodesAnswer(BaseModel):
+    """The envelope."""
+
+    data: RecoveryCodes
+
+
+async def show_mfa(ctx: Context, accounts: Service) -> MfaAnswer:
     """Which second steps I have."""
     session_of(ctx)
     passkeys, user_id = accounts.tables.passkeys, accounts.key(ctx.principal.id)
@@ -76,21 +94,21 @@ async def show_mfa(ctx: Context, accounts: Service) -> Answer[MfaShown]:
             recovery_codes=await recovery_codes_left(accounts, session, user_id),
             passkeys=await session.scalar(count) or 0,
         )
-    return Answer(data=shown)
+    return MfaAnswer(data=shown)
 
 
-async def enrol_totp(body: Proof, accounts: Service, caller: From, response: Response) -> Answer[Seed]:
+async def enrol_totp(body: Proof, accounts: Service, caller: From, response: Response) -> SeedAnswer:
     """Begin to turn one-time passwords on: give an authenticator app the seed, then confirm with its first code."""
     user = await prove(accounts, caller, body.password)
     async with accounts.sessions.begin(caller.context) as session:
         made = await enrol(accounts, session, user)
     response.headers["cache-control"] = "no-store"
-    return Answer(data=Seed(secret=made.secret, uri=made.uri))
+    return SeedAnswer(data=Seed(secret=made.secret, uri=made.uri))
 
 
 async def confirm_totp(
     body: CodeSent, ctx: Context, accounts: Service, caller: From, response: Response
-) -> Answer[RecoveryCodes]:
+) -> RecoveryCodesAnswer:
     """Turn one-time passwords on, by the first code; the answer has the recovery codes."""
     session_of(ctx)
     user_id = accounts.key(ctx.principal.id)
@@ -103,7 +121,7 @@ async def confirm_totp(
     if codes is None:
         raise wrong_code()
     response.headers["cache-control"] = "no-store"
-    return Answer(data=RecoveryCodes(recovery_codes=codes))
+    return RecoveryCodesAnswer(data=RecoveryCodes(recovery_codes=codes))
 
 
 async def remove_totp(body: CodeSent, ctx: Context, accounts: Service, caller: From) -> Response:
@@ -124,7 +142,7 @@ async def remove_totp(body: CodeSent, ctx: Context, accounts: Service, caller: F
 
 async def renew_recovery_codes(
     body: CodeSent, ctx: Context, accounts: Service, caller: From, response: Response
-) -> Answer[RecoveryCodes]:
+) -> RecoveryCodesAnswer:
     """New recovery codes instead of the old ones, by a code."""
     session_of(ctx)
     user_id = accounts.key(ctx.principal.id)
@@ -139,12 +157,12 @@ async def renew_recovery_codes(
     if way is None:
         raise wrong_code()
     response.headers["cache-control"] = "no-store"
-    return Answer(data=RecoveryCodes(recovery_codes=codes))
+    return RecoveryCodesAnswer(data=RecoveryCodes(recovery_codes=codes))
 
 
 async def second_step(
     body: SecondStep, accounts: Service, jar: Jar, caller: From, response: Response
-) -> Answer[Session]:
+) -> SessionAnswer:
     """Finish signing in with a code of the authenticator app, or a recovery code."""
     async with accounts.sessions.begin(caller.context) as session:
         begun = await attempt(accounts, session, body.mfa_token)
@@ -157,7 +175,7 @@ async def second_step(
             grant = await finish(accounts, session, begun, caller, way)
     if way is None:
         raise wrong_code()
-    return granted(grant, body.mode, jar, response)
+    return SessionAnswer(data=granted(grant, body.mode, jar, response))
 
 
 def wrong_code() -> Problem:

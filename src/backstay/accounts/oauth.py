@@ -23,12 +23,12 @@ from ..auth.signing_in import Grant
 from ..context import Context
 from ..errors import NotFoundError, Problem
 from ..schema.base import utc_now
-from .bodies import Answer, Body, Mode
+from .bodies import Body, Mode, SessionAnswer
 from .cookies import Cookies
 from .flows import Flow, Providers, checked_return, own_address
 from .given import From, Jar, Service, me_of, session_of
 from .mine import Number
-from .signing_in import Session, granted
+from .signing_in import granted
 
 _ERROR = re.compile(r"[a-z_]{1,64}\Z", re.ASCII)
 ReturnTo = Annotated[str, Query(max_length=2_000, description="A path here, or an address of an allowed origin.")]
@@ -64,6 +64,18 @@ class IdentityShown(BaseModel):
     used_at: datetime | None
 
 
+class LinkAnswer(BaseModel):
+    """The envelope."""
+
+    data: LinkBegun
+
+
+class IdentitiesAnswer(BaseModel):
+    """The envelope."""
+
+    data: Annotated[list[IdentityShown], Field(max_length=1_000)]
+
+
 async def begin_provider(
     provider: str, accounts: Service, providers: Known, return_to: ReturnTo = "/", mode: Mode = "cookie"
 ) -> Response:
@@ -78,7 +90,7 @@ async def begin_provider(
 
 async def begin_link(
     provider: str, body: LinkWanted, ctx: Context, accounts: Service, providers: Known, response: Response
-) -> Answer[LinkBegun]:
+) -> LinkAnswer:
     """Begin to link a provider to my account: the answer says where this browser has to go."""
     number = session_of(ctx)
     client = providers.client(provider)
@@ -87,7 +99,7 @@ async def begin_link(
     url = flow.url(client.provider, await client.endpoints(), redirect_uri(accounts, provider))
     providers.cookie.set(response, flow)
     response.headers["cache-control"] = "no-store"
-    return Answer(data=LinkBegun(url=url))
+    return LinkAnswer(data=LinkBegun(url=url))
 
 
 async def finish_provider(
@@ -120,22 +132,22 @@ async def finish_provider(
     return answer
 
 
-async def list_identities(ctx: Context, accounts: Service) -> Answer[list[IdentityShown]]:
+async def list_identities(ctx: Context, accounts: Service) -> IdentitiesAnswer:
     """The providers that lead to my account."""
     session_of(ctx)
     async with accounts.sessions.open(ctx) as session:
         rows = await identities_of(accounts, session, accounts.key(ctx.principal.id))
     names = IdentityShown.model_fields
-    return Answer(data=[IdentityShown(**{name: getattr(row, name) for name in names}) for row in rows])
+    return IdentitiesAnswer(data=[IdentityShown(**{name: getattr(row, name) for name in names}) for row in rows])
 
 
-async def unlink_identity(id: Number, ctx: Context, accounts: Service, caller: From) -> Response:
+async def unlink_identity(number: Number, ctx: Context, accounts: Service, caller: From) -> Response:
     """Let a provider lead to my account no more; not the last way to sign in."""
     session_of(ctx)
     async with accounts.sessions.begin(ctx) as session:
         user = await me_of(accounts, session, ctx)
-        if not await unlink(accounts, session, caller, user, id):
-            raise NotFoundError("identities", id)
+        if not await unlink(accounts, session, caller, user, number):
+            raise NotFoundError("identities", number)
     return Response(status_code=204)
 
 
@@ -173,7 +185,7 @@ async def _signed_in(
     caller: Caller,
     jar: Cookies,
     response: Response,
-) -> Response | Answer[Session]:
+) -> Response | SessionAnswer:
     """What whoever has come back gets."""
     if flow.session:
         async with accounts.sessions.begin(caller.context) as session:
@@ -186,7 +198,7 @@ async def _signed_in(
         # Somebody came twice at the same moment: now the account is there.
         grant = await _session(client, accounts, profile, caller)
     if flow.mode == "token":
-        return granted(grant, "token", jar, response)
+        return SessionAnswer(data=granted(grant, "token", jar, response))
     if isinstance(grant, Pending):
         # In the fragment, which neither servers nor their logs are told (RFC 3986 §3.5).
         page = f"{flow.return_to.partition('#')[0]}#mfa_token={grant.token}"

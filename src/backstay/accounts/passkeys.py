@@ -16,13 +16,13 @@ from ..auth.signing_in import sign_in
 from ..context import Context
 from ..errors import NotFoundError, Problem
 from ..query.values import text
-from .bodies import Answer, Body, Mode
+from .bodies import Body, Mode, SessionAnswer
 from .flows import own_address
 from .given import From, Jar, Service, me_of, session_of
 from .mfa import Proof
 from .mine import Number
 from .proving import prove
-from .signing_in import Session, granted
+from .signing_in import granted
 
 Json = dict[str, Any]
 
@@ -56,6 +56,24 @@ class PasskeyMade(BaseModel):
     id: int
 
 
+class PasskeyOptionsAnswer(BaseModel):
+    """The envelope."""
+
+    data: Json
+
+
+class PasskeyMadeAnswer(BaseModel):
+    """The envelope."""
+
+    data: PasskeyMade
+
+
+class PasskeysAnswer(BaseModel):
+    """The envelope."""
+
+    data: Annotated[list[PasskeyShown], Field(max_length=100)]
+
+
 def site_of(accounts: Accounts) -> passkeys.Site:
     """Where this server's passkeys are good.
 
@@ -70,54 +88,54 @@ def site_of(accounts: Accounts) -> passkeys.Site:
     )
 
 
-async def passkey_options(body: Proof, accounts: Service, caller: From, response: Response) -> Answer[Json]:
+async def passkey_options(body: Proof, accounts: Service, caller: From, response: Response) -> PasskeyOptionsAnswer:
     """Begin to add a passkey: the answer is for `navigator.credentials.create`."""
     user = await prove(accounts, caller, body.password)
     async with accounts.sessions.open(caller.context) as session:
         options = await passkeys.registration_options(accounts, session, user, site_of(accounts))
     response.headers["cache-control"] = "no-store"
-    return Answer(data=options)
+    return PasskeyOptionsAnswer(data=options)
 
 
-async def add_passkey(body: NewPasskey, ctx: Context, accounts: Service, caller: From) -> Answer[PasskeyMade]:
+async def add_passkey(body: NewPasskey, ctx: Context, accounts: Service, caller: From) -> PasskeyMadeAnswer:
     """Add a passkey."""
     session_of(ctx)
     async with accounts.sessions.begin(ctx) as session:
         user = await me_of(accounts, session, ctx)
         number = await passkeys.register(accounts, session, user, site_of(accounts), body.credential, body.name)
         await record(accounts, session, "passkey_added", caller, accounts.id_of(user), passkey_id=number)
-    return Answer(data=PasskeyMade(id=number))
+    return PasskeyMadeAnswer(data=PasskeyMade(id=number))
 
 
-async def list_passkeys(ctx: Context, accounts: Service) -> Answer[list[PasskeyShown]]:
+async def list_passkeys(ctx: Context, accounts: Service) -> PasskeysAnswer:
     """My passkeys."""
     session_of(ctx)
     async with accounts.sessions.open(ctx) as session:
         rows = await passkeys.passkeys_of(accounts, session, accounts.key(ctx.principal.id))
     names = PasskeyShown.model_fields
-    return Answer(data=[PasskeyShown(**{name: getattr(row, name) for name in names}) for row in rows])
+    return PasskeysAnswer(data=[PasskeyShown(**{name: getattr(row, name) for name in names}) for row in rows])
 
 
-async def remove_passkey(id: Number, ctx: Context, accounts: Service, caller: From) -> Response:
+async def remove_passkey(number: Number, ctx: Context, accounts: Service, caller: From) -> Response:
     """Forget a passkey of mine; not the last way to sign in."""
     session_of(ctx)
     async with accounts.sessions.begin(ctx) as session:
         user = await me_of(accounts, session, ctx)
-        if not await passkeys.remove(accounts, session, user, id):
-            raise NotFoundError("passkeys", id)
-        await record(accounts, session, "passkey_removed", caller, accounts.id_of(user), passkey_id=id)
+        if not await passkeys.remove(accounts, session, user, number):
+            raise NotFoundError("passkeys", number)
+        await record(accounts, session, "passkey_removed", caller, accounts.id_of(user), passkey_id=number)
     return Response(status_code=204)
 
 
-async def passkey_login_options(accounts: Service, response: Response) -> Answer[Json]:
+async def passkey_login_options(accounts: Service, response: Response) -> PasskeyOptionsAnswer:
     """Begin to sign in with a passkey: the answer is for `navigator.credentials.get`."""
     response.headers["cache-control"] = "no-store"
-    return Answer(data=passkeys.login_options(accounts, site_of(accounts)))
+    return PasskeyOptionsAnswer(data=passkeys.login_options(accounts, site_of(accounts)))
 
 
 async def passkey_login(
     body: PasskeyLogin, accounts: Service, jar: Jar, caller: From, response: Response
-) -> Answer[Session]:
+) -> SessionAnswer:
     """Sign in with a passkey. It is both steps: something that one has, and the device's own check of who it is."""
     try:
         async with accounts.sessions.begin(caller.context) as session:
@@ -128,4 +146,4 @@ async def passkey_login(
             async with accounts.sessions.begin(caller.context) as session:
                 await record(accounts, session, "login_failed", caller, why="passkey")
         raise
-    return granted(grant, body.mode, jar, response)
+    return SessionAnswer(data=granted(grant, body.mode, jar, response))

@@ -18,7 +18,17 @@ from ..auth.signing_in import Grant, end_sessions, refresh, session_of_refresh, 
 from ..auth.weak import check_password
 from ..context import Context
 from ..errors import FieldError, Problem
-from .bodies import Answer, CookiesSet, Granted, Login, MailSent, MfaWanted, Refresh, Registration
+from .bodies import (
+    CookiesSet,
+    Granted,
+    Login,
+    MailSent,
+    MfaWanted,
+    Refresh,
+    Registration,
+    RegistrationAnswer,
+    SessionAnswer,
+)
 from .cookies import CSRF_HEADER, Cookies
 from .given import From, Jar, Service, limits_of, session_of
 
@@ -27,7 +37,7 @@ Session = Granted | CookiesSet | MfaWanted
 
 async def register(
     body: Registration, accounts: Service, jar: Jar, caller: From, response: Response
-) -> Answer[Session | MailSent]:
+) -> RegistrationAnswer:
     """Make an account.
 
     It is signed in at once, unless its address must be confirmed first. Then the answer is the same whether or not
@@ -44,7 +54,7 @@ async def register(
     if options.verify_email:
         await _register_by_mail(accounts, caller, user)
         response.status_code = 202
-        return Answer(data=MailSent())
+        return RegistrationAnswer(data=MailSent())
     try:
         async with accounts.sessions.begin(caller.context) as session:
             session.add(user)
@@ -53,7 +63,7 @@ async def register(
             grant = await sign_in(accounts, session, accounts.id_of(user), caller)
     except IntegrityError:
         raise await _taken(accounts, caller, body) from None
-    return granted(grant, body.mode, jar, response)
+    return RegistrationAnswer(data=granted(grant, body.mode, jar, response))
 
 
 async def _register_by_mail(accounts: Accounts, caller: Caller, user: Any) -> None:
@@ -85,7 +95,7 @@ async def send_verification(accounts: Accounts, user_id: Any, email: str) -> Non
     accounts.post.send_code("verify", email, token)
 
 
-async def login(body: Login, accounts: Service, jar: Jar, caller: From, response: Response) -> Answer[Session]:
+async def login(body: Login, accounts: Service, jar: Jar, caller: From, response: Response) -> SessionAnswer:
     """Sign in with a password; wrong ones make the next attempt wait."""
     tables, limits = accounts.tables, limits_of(body.login, caller)
     async with accounts.sessions.begin(caller.context) as session:
@@ -93,7 +103,7 @@ async def login(body: Login, accounts: Service, jar: Jar, caller: From, response
             await record(accounts, session, "lockout", caller, of=limit.what)
         user = await sign_in_facts(accounts, session, normal_login(body.login))
     right, newer = await accounts.passwords.verify(body.password, user.password_hash if user else None)
-    right = right and user.disabled_at is None
+    right = right and user.gone_at is None
     async with accounts.sessions.begin(caller.context) as session:
         if right:
             await succeed(session, tables, limits, clear=limits[0])
@@ -101,7 +111,7 @@ async def login(body: Login, accounts: Service, jar: Jar, caller: From, response
             if newer is not None:
                 (await session.get_one(accounts.user, user.id)).password_hash = newer
             grant = await first_step(accounts, session, user.id, caller)
-            return granted(grant, body.mode, jar, response)
+            return SessionAnswer(data=granted(grant, body.mode, jar, response))
         known = None if user is None else user.id
         await record(accounts, session, "login_failed", caller, known, why="unverified" if right else "credentials")
     raise Problem("EMAIL_UNVERIFIED" if right else "WRONG_CREDENTIALS")
@@ -109,7 +119,7 @@ async def login(body: Login, accounts: Service, jar: Jar, caller: From, response
 
 async def renew(
     accounts: Service, jar: Jar, caller: From, request: Request, response: Response, body: Refresh | None = None
-) -> Answer[Session]:
+) -> SessionAnswer:
     """A new access token, and a new refresh token instead of the one sent, which is spent.
 
     A spent one that is sent again ends its session: somebody else has it too.
@@ -122,7 +132,7 @@ async def renew(
         grant = await refresh(accounts, session, token, caller)
     if grant is None:
         raise Problem("INVALID_TOKEN", "The refresh token is spent, expired or unknown.")
-    return granted(grant, "token" if sent is not None else "cookie", jar, response)
+    return SessionAnswer(data=granted(grant, "token" if sent is not None else "cookie", jar, response))
 
 
 async def logout(
@@ -150,14 +160,14 @@ async def _check_csrf(accounts: Accounts, jar: Cookies, request: Request, number
         jar.check_csrf(number, request.headers.get(CSRF_HEADER))
 
 
-def granted(grant: Grant | Pending, mode: str, jar: Cookies, response: Response) -> Answer[Any]:
+def granted(grant: Grant | Pending, mode: str, jar: Cookies, response: Response) -> Session:
     """A session as it was asked for: as tokens, or in cookies. Or what it takes to get one."""
     response.headers["cache-control"] = "no-store"
     if isinstance(grant, Pending):
-        return Answer(data=MfaWanted(mfa_token=grant.token, expires_in=grant.expires_s))
+        return MfaWanted(mfa_token=grant.token, expires_in=grant.expires_s)
     if mode == "cookie":
-        return Answer(data=CookiesSet(expires_in=grant.expires_s, csrf_token=jar.set(response, grant)))
-    return Answer(data=Granted(access_token=grant.access, expires_in=grant.expires_s, refresh_token=grant.refresh))
+        return CookiesSet(expires_in=grant.expires_s, csrf_token=jar.set(response, grant))
+    return Granted(access_token=grant.access, expires_in=grant.expires_s, refresh_token=grant.refresh)
 
 
 async def _taken(accounts: Accounts, caller: Caller, body: Registration) -> Problem:

@@ -16,6 +16,7 @@ from ..errors import OperatorError
 from ..observe import Log
 from ..query.values import parse
 from ..schema.kinds import column_like, plain
+from ..schema.mixins import SoftDelete
 from ..services.mail import Mailer
 from .key_ring import KeyRing
 from .later import Later
@@ -107,6 +108,8 @@ class Accounts:
         mailer: Mailer | None = None,
         named_roles: frozenset[str] = frozenset(),
     ) -> None:
+        #: `time.monotonic()` value of when this process last pruned.
+        self.pruned_at = float("-inf")
         #: Roles that rules name.
         self.named_roles = named_roles
         self.user: Any = declared.user
@@ -118,8 +121,9 @@ class Accounts:
         self.vault = Vault(config.secret)
         self.passwords = Passwords(declared.options.hashing)
         self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
-        sessions.on_commit(self.revocations.expire)
+        sessions.on_commit(self.revocations.committed)
         self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
+        self.soft = issubclass(declared.user, SoftDelete)
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
         self.later = Later(log)
         pages = {"verify": self.options.verify_page, "email": self.options.verify_page}
@@ -129,6 +133,12 @@ class Accounts:
         #: What else ends with the process.
         self.closing: list[Callable[[], Awaitable[None]]] = []
         self.tokens = AccessTokens(config.public_url or name, name, config.access_token_s)
+
+    @property
+    def gone_at(self) -> Any:
+        """Since when a user cannot sign in: disabled, or deleted softly."""
+        disabled: Any = self.user.disabled_at
+        return sa.func.coalesce(disabled, self.user.deleted_at) if self.soft else disabled
 
     def key(self, text: object) -> Any:
         """A user's id, from its text in a token; `None` for what can be nobody's."""

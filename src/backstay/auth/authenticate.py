@@ -127,5 +127,5 @@ def _session_query(accounts: Accounts) -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(grants, grants.c.user_id == sessions.c.user_id)
         .outerjoin(roles, roles.c.name == grants.c.role)
         .where(sessions.c.id == given(0, sa.BigInteger()), sessions.c.ended_at.is_(None))
-        .where(sessions.c.expires_at > given(1, UtcDateTime()), user.disabled_at.is_(None))
+        .where(sessions.c.expires_at > given(1, UtcDateTime()), accounts.gone_at.is_(None))
     )

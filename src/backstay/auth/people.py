@@ -23,12 +23,12 @@ def normal_login(login: str) -> str:
 
 
 async def sign_in_facts(accounts: Accounts, session: AsyncSession, login: str) -> Any:
-    """What decides whether somebody may sign in: `id`, `password_hash`, `disabled_at`, `email_verified_at`.
+    """What decides whether somebody may sign in: `id`, `password_hash`, `gone_at`, `email_verified_at`.
 
     No object is made of them: that would take time which only an account that is there takes.
     """
     user, key = accounts.user, accounts.tables.user_key
-    facts = sa.select(key.label("id"), user.password_hash, user.disabled_at, user.email_verified_at)
+    facts = sa.select(key.label("id"), user.password_hash, accounts.gone_at.label("gone_at"), user.email_verified_at)
     return (await session.execute(facts.where(_signs_in_by(user, login)))).one_or_none()
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ..schema.base import utc_now
 from .accounts import Accounts, Caller
 from .events import record
+from .prune import prune_sometimes
 from .revocations import revoke
 from .vault import hashed, random_token
 
@@ -65,6 +66,7 @@ async def sign_in(
     }
     number = await session.scalar(sa.insert(tables.sessions).values(row).returning(tables.sessions.c.id))
     assert number is not None, "INSERT … RETURNING returns its row"
+    prune_sometimes(accounts)
     await record(accounts, session, "login", caller, user_id, by=kind, session_id=number)
     return await _grant(accounts, session, number, user_id, tenant)
 

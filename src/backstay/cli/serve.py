@@ -32,6 +32,12 @@ FIRST, WORKER, DEV = "first", "worker", "dev"
 #: Requests leave no cycles behind, so looking for them every 700 allocations finds nothing.
 GC_ALLOCATIONS = 50_000
 DRAIN_POLL_S = 0.02
+#: How long the headers of a request may take, and a connection may rest between two.
+HEADERS_MS = 10_000
+#: The headers of one request.
+HEADER_BYTES_MAX = 65_536
+#: Requests at once on one HTTP/2 connection.
+STREAMS_MAX = 128
 #: A worker that stops so soon after the first start has a fault that starting it again does not mend.
 STARTUP_S = 2.0
 OPERATOR_ERROR = 2
@@ -85,8 +91,8 @@ def _check_port(config: Config, *, shared: bool) -> None:
 
 
 async def _serve(app: Backstay, *, quiet: bool) -> None:
-    from granian.constants import Interfaces
-    from granian.http import HTTP1Settings
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings, HTTP2Settings
     from granian.server.embed import Server
 
     logging.getLogger("_granian").setLevel(logging.ERROR)
@@ -107,7 +113,12 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
         address=config.host,
         port=config.port,
         interface=Interfaces.ASGINL,
-        http1_settings=HTTP1Settings(header_read_timeout=10_000),
+        # Where it may be either, a connection is given all the time in the world to say which it speaks.
+        http=HTTPModes.auto if config.http2 else HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS, max_buffer_size=HEADER_BYTES_MAX),
+        http2_settings=HTTP2Settings(
+            max_headers_size=HEADER_BYTES_MAX, max_concurrent_streams=STREAMS_MAX, keep_alive_interval=HEADERS_MS
+        ),
         backlog=1_024,
         websockets=True,
         log_enabled=False,
