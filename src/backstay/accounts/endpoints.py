@@ -69,7 +69,7 @@ def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
     """Add them to the program's own."""
     more = {"openapi_extra": token.OPENAPI, "response_model": token.ClientToken}
     for method, path, function, status, codes in _TABLE:
-        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
+        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": responses(codes)}
         if "UNAUTHENTICATED" in codes:
             options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
         options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
@@ -77,7 +77,7 @@ def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 
-def _responses(codes: str) -> dict[int | str, dict[str, Any]]:
+def responses(codes: str) -> dict[int | str, dict[str, Any]]:
     """What FastAPI documents of the refusals."""
     found: dict[int | str, dict[str, Any]] = {}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

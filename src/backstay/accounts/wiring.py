@@ -9,6 +9,7 @@ from ..auth.api_keys import START, ApiKeys
 from ..auth.authenticate import Authenticator
 from ..auth.provider_client import ProviderClient, require_client
 from ..auth.revocations import ALL, revoke
+from ..auth.tenancy import MEMBERS, DeclaredTenants
 from ..auth.tokens import Tokens
 from ..config import Config
 from ..context import Context
@@ -22,6 +23,7 @@ from .cookies import Cookies
 from .credentials import Credentials
 from .flows import FlowCookie, Providers
 from .jwks import Jwks
+from .tenant_choice import TenantChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Wired:
     """The accounts, what authenticates requests, and the public keys."""
 
     accounts: Accounts
-    credentials: Credentials
+    credentials: Credentials | TenantChoice
     jwks: Jwks
 
 
@@ -65,7 +67,12 @@ def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -
     authenticator.finders[START.encode()] = ApiKeys(accounts, parts.lookups).find
     custom.app.state.providers = _providers(accounts)
     _forget_deleted(parts.engine, accounts)
-    return Wired(accounts, Credentials(authenticator, cookies, config.base_path), Jwks(accounts))
+    credentials: Credentials | TenantChoice = Credentials(authenticator, cookies, config.base_path)
+    if accounts.tenancy is not None:
+        custom.app.state.tenancy = accounts.tenancy
+        _forget_members(parts.engine, accounts, accounts.tenancy.declared)
+        credentials = TenantChoice(credentials, accounts.tenancy, config)
+    return Wired(accounts, credentials, Jwks(accounts))
 
 
 def _providers(accounts: Accounts) -> Providers:
@@ -87,3 +94,15 @@ def _forget_deleted(engine: Engine, accounts: Accounts) -> None:
     for resource in engine.catalog.resources.values():
         if resource.table.sql is accounts.tables.user:
             engine.deleted[resource.name] = forget
+
+
+def _forget_members(engine: Engine, accounts: Accounts, declared: DeclaredTenants) -> None:
+    """A membership or a tenant that the API changes is looked up anew everywhere."""
+
+    async def forget(context: Context) -> None:
+        async with accounts.sessions.begin(context) as session:
+            await revoke(session, accounts.tables, MEMBERS, "")
+
+    for resource in engine.catalog.resources.values():
+        if resource.table.sql in (declared.table, declared.member_table):
+            engine.deleted[resource.name] = engine.changed[resource.name] = forget

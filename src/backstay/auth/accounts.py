@@ -25,6 +25,7 @@ from .post import Post
 from .providers import Provider
 from .revocations import Revocations
 from .tables import AuthTables, auth_tables
+from .tenancy import DeclaredTenants, Tenancy
 from .tokens import AccessTokens
 from .user import UserBase
 from .user_events import watch_users
@@ -90,6 +91,7 @@ class Declared:
         self.user = user
         self.options = options
         self.tables: AuthTables = auth_tables(table)
+        self.tenants: DeclaredTenants | None = None
         watch_users(user)
 
 
@@ -122,6 +124,8 @@ class Accounts:
         self.passwords = Passwords(declared.options.hashing)
         self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
         sessions.on_commit(self.revocations.committed)
+        tenants, keep_s = declared.tenants, config.session_cache_s
+        self.tenancy = None if tenants is None else Tenancy(tenants, lookups, self.revocations, keep_s=keep_s)
         self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
         self.soft = issubclass(declared.user, SoftDelete)
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
@@ -139,6 +143,10 @@ class Accounts:
         """Since when a user cannot sign in: disabled, or deleted softly."""
         disabled: Any = self.user.disabled_at
         return sa.func.coalesce(disabled, self.user.deleted_at) if self.soft else disabled
+
+    def is_gone(self, user: Any) -> bool:
+        """Whether a user is none, or cannot sign in."""
+        return user is None or user.disabled_at is not None or (self.soft and user.deleted_at is not None)
 
     def key(self, text: object) -> Any:
         """A user's id, from its text in a token; `None` for what can be nobody's."""

@@ -204,6 +204,6 @@ def _key_query(accounts: Accounts) -> sa.Select[*tuple[Any, ...]]:
         .join(user, tables.user_key == keys.c.user_id)
         .outerjoin(grants, grants.c.user_id == keys.c.user_id)
         .outerjoin(roles, roles.c.name == grants.c.role)
-        .where(keys.c.prefix == given(0, sa.Text()), keys.c.revoked_at.is_(None), user.disabled_at.is_(None))
+        .where(keys.c.prefix == given(0, sa.Text()), keys.c.revoked_at.is_(None), accounts.gone_at.is_(None))
         .where(sa.or_(keys.c.expires_at.is_(None), keys.c.expires_at > given(1, UtcDateTime())))
     )

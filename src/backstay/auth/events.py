@@ -44,6 +44,7 @@ KINDS = {
     "impersonation_began": "! Somebody acts in a user's name.",
     "impersonation_ended": "Somebody acts in a user's name no more.",
     "impersonation_refused": "! Somebody wanted to act for a user who may do more than they.",
+    "tenant_change": "A session is used for another tenant.",
     "keys_rotated": "! The signing keys were changed.",
 }
 

@@ -36,7 +36,7 @@ async def user_for(
         user = await _user_by_address(accounts, session, provider, profile, caller)
         user_id = accounts.id_of(user)
         await link(accounts, session, provider, profile, caller, user_id)
-    if user is None or user.disabled_at is not None:
+    if accounts.is_gone(user):
         raise Problem("FORBIDDEN", "The account is disabled.")
     return user_id
 

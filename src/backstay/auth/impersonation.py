@@ -48,7 +48,10 @@ def actor_session(kind: str) -> int | None:
 
 
 def may_act(actor: Principal, target: Principal) -> bool:
-    """Whether somebody may act for somebody else: nobody gets a right by it that they do not have."""
+    """Whether somebody may act for somebody else: nobody gets a right by it that they do not have.
+
+    Both are as they are in no tenant: the owner of a tenant has no rights beyond it.
+    """
     return (
         PERMISSION in actor.permissions
         and actor.actor is None
@@ -75,34 +78,40 @@ async def impersonate(
     if PERMISSION not in principal.permissions:
         raise Problem("FORBIDDEN", f"You need the permission {PERMISSION}.")
     user: Any = None if target is None else await session.get(accounts.user, target)
-    if user is None or user.disabled_at is not None:
+    if accounts.is_gone(user):
         raise NotFoundError("users", target)
     user_id, mine = accounts.id_of(user), accounts.key(principal.id)
-    roles = await roles_of(accounts, session, user_id)
-    known = await permissions_of(session, tables)
-    permissions = {name for role in roles for name in known.get(role, ())}
-    acted = Principal(PrincipalKind.USER, id=user_id, roles=frozenset(roles), permissions=frozenset(permissions))
-    if user_id == mine or not may_act(principal, acted):
+    acted = await _everywhere(accounts, session, user_id)
+    if not may_act(await _everywhere(accounts, session, mine), acted):
         await record(accounts, session, "impersonation_refused", caller, user_id, actor=str(mine))
         return None
-    now = utc_now()
+    only = None if accounts.tenancy is None else await accounts.tenancy.only(session, user_id)
+    tenant, now = None if only is None else only.tenant, utc_now()
     own = int(principal.credential.partition(":")[2])
     row = {
         "user_id": user_id,
         "kind": f"{KIND}:{own}",
         "device": caller.device[:DEVICE_CHARS_MAX],
         "ip": caller.ip,
-        "tenant": None if principal.tenant is None else str(principal.tenant),
+        "tenant": None if tenant is None else str(tenant),
         "used_at": now,
         "expires_at": now + timedelta(seconds=TTL_S),
     }
     number = await session.scalar(sa.insert(tables.sessions).values(row).returning(tables.sessions.c.id))
     assert number is not None, "INSERT … RETURNING returns its row"
     key = await accounts.keys.current(session)
-    access = accounts.tokens.issue(key, subject=user_id, session=number, roles=roles, tenant=principal.tenant)
+    access = accounts.tokens.issue(key, subject=user_id, session=number, roles=sorted(acted.roles), tenant=tenant)
     about = {"actor": str(mine), "session_id": number, "reason": reason}
     await record(accounts, session, "impersonation_began", caller, user_id, **about)
     return Impersonation(access, number, min(TTL_S, accounts.tokens.ttl_s))
+
+
+async def _everywhere(accounts: Accounts, session: AsyncSession, user_id: Any) -> Principal:
+    """A user with the rights that they have in no tenant: those of memberships neither give nor bar this."""
+    roles = await roles_of(accounts, session, user_id)
+    known = await permissions_of(session, accounts.tables)
+    permissions = frozenset(name for role in roles for name in known.get(role, ()))
+    return Principal(PrincipalKind.USER, id=user_id, roles=frozenset(roles), permissions=permissions)
 
 
 async def stop(accounts: Accounts, session: AsyncSession, caller: Caller) -> None:

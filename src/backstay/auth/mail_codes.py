@@ -35,7 +35,7 @@ async def send(accounts: Accounts, email: str, ticket: str, *, link: bool) -> No
     tables, code = accounts.tables, "".join(secrets.choice("0123456789") for _ in range(DIGITS))
     async with accounts.sessions.begin() as session:
         user: Any = await user_of(accounts, session, email)
-        if user is None or user.disabled_at is not None:
+        if accounts.is_gone(user):
             return
         try:
             await begin_attempt(session, tables, [Limit("mail:login", email, MAILS_FREE)])
@@ -73,7 +73,7 @@ async def attempt(accounts: Accounts, session: AsyncSession, ticket: str, code: 
 async def _proven(accounts: Accounts, session: AsyncSession, user_id: Any, address: str) -> Any:
     """The user whose address is proven now, unless it is theirs no more."""
     user: Any = await session.get(accounts.user, user_id)
-    if user is None or user.disabled_at is not None or user.email != address:
+    if accounts.is_gone(user) or user.email != address:
         return None
     if user.email_verified_at is None:
         # Whoever made the account did not prove the address: what they know and have open is worth nothing now.

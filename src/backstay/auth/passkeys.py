@@ -160,7 +160,7 @@ async def login(accounts: Accounts, session: AsyncSession, site: Site, credentia
         raise refused()
     found = (await session.execute(sa.select(passkeys).where(passkeys.c.credential_id == given))).one_or_none()
     user: Any = None if found is None else await session.get(accounts.user, found.user_id)
-    if found is None or user is None or user.disabled_at is not None:
+    if found is None or accounts.is_gone(user):
         raise refused()
     handle = cast("dict[str, Any]", credential["response"]).get("userHandle")
     if handle is not None and handle != _encoded(_handle(accounts, found.user_id)):

@@ -80,6 +80,6 @@ async def finish(accounts: Accounts, session: AsyncSession, begun: Begun, caller
     spend = sa.update(codes).where(codes.c.id == begun.id, codes.c.used_at.is_(None)).values(used_at=utc_now())
     spent = (await session.execute(spend.returning(codes.c.id))).first()
     user: Any = await session.get(accounts.user, begun.user_id)
-    if spent is None or user is None or user.disabled_at is not None:
+    if spent is None or accounts.is_gone(user):
         raise refusal("The sign-in is over: begin it again.")
     return await sign_in(accounts, session, begun.user_id, caller, kind=f"{begun.kind}+{way}")
