@@ -150,9 +150,14 @@ class Scope:
 
 
 def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
-    """A rule about a table, said of an alias of it, and of the principal's values by their types."""
+    """A rule about a table, said of an alias of it, and of the principal's values by their types.
+
+    Inside a subquery that reads the table itself, its columns are that subquery's.
+    """
 
     def replace(element: Any, **kw: Any) -> Any:
+        if rows is not table and isinstance(element, sa.Select) and _reads(cast(Any, element), table):
+            return on_alias(cast(Any, element), table, table)
         if isinstance(element, sa.BindParameter):
             return me_as(cast(Any, element), cast(Any, element).type)
         if rows is not table and isinstance(element, sa.Column) and cast(Any, element).table is table:
@@ -161,6 +166,11 @@ def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
         return None
 
     return visitors.replacement_traverse(rule, {}, replace)
+
+
+def _reads(query: Any, table: Rows) -> bool:
+    """Whether a query says itself that it reads a table."""
+    return table in set(query._from_obj)  # a table that is annotated equals the one that it was
 
 
 def me_as(value: Any, sql_type: Any) -> Any:
