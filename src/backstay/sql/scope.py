@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -31,9 +31,14 @@ Rows = sa.FromClause
 
 
 class Scope:
-    """Names and parameters of one statement."""
+    """Names and parameters of one statement.
 
-    def __init__(self, dialect: Dialect, slots: Sequence[Slot]) -> None:
+    Args:
+        taken: names of tables, which a rule may say: no alias may have one.
+    """
+
+    def __init__(self, dialect: Dialect, slots: Sequence[Slot], taken: Collection[str] = ()) -> None:
+        self._taken = taken
         self.dialect = dialect
         self.slots = slots
         self.operators: dict[int, Op] = {}
@@ -45,8 +50,11 @@ class Scope:
 
     def name(self) -> str:
         """A short name that nothing else in the statement has."""
-        self._aliases += 1
-        return f"t{self._aliases - 1}"
+        name = ""
+        while not name or name in self._taken:
+            name = f"t{self._aliases}"
+            self._aliases += 1
+        return name
 
     def bind(self, slot: int, sql_type: Any = None) -> sa.BindParameter[Any]:
         """The parameter that stands for a slot's value."""
