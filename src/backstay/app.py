@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,9 +11,10 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from . import accounts
-from .accounts import jwks
+from .accounts import contract, jwks
 from .accounts.wiring import Parts, Wired, wire
 from .auth.accounts import AccountOptions, Accounts, Declared
+from .auth.tenancy import DeclaredTenants, Way
 from .auth.tokens import Tokens
 from .config import Config
 from .console.docs import Docs
@@ -25,11 +26,13 @@ from .db.lookups import Lookups
 from .db.opened import open_database
 from .db.sessions import Sessions
 from .engine import Engine
+from .errors import OperatorError
 from .exposures import Exposure, attribute, catalog_of, given_or
 from .http.custom import CustomEndpoints, Endpoints
 from .http.frame import Frame, Handler
 from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
 from .observe import Log, Observations, Series
+from .rest.limits import quotas_of
 from .rest.openapi import document
 from .rest.routes import Methods, Route, Routes, route_table
 from .schema.declare import schema_of
@@ -38,6 +41,8 @@ from .schema.policy import FieldRule, Policy, nobody, public
 from .schema.resource import Catalog
 from .services.mail import Mailer
 from .sql.dialect import Dialect
+from .stores.limits import Limits
+from .stores.opened import open_limits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +57,7 @@ class Runtime:
     health: Health
     observations: Observations
     dialect: Dialect
+    limits: Limits
     accounts: Accounts | None
 
 
@@ -62,6 +68,7 @@ class Backstay(Endpoints):
         name: its title, in the API reference and the logs.
         config: how it runs; by default read from the environment when it starts.
         schema: an existing database's, instead of declared models.
+        info: more of OpenAPI's Info Object: `contact`, `license`, `termsOfService`.
         envelope: `success` adds `"success": true` to every answer.
 
     Example:
@@ -77,12 +84,14 @@ class Backstay(Endpoints):
         schema: Schema | None = None,
         description: str = "",
         version: str = "1.0.0",
+        info: Mapping[str, Any] | None = None,
         envelope: Literal["data", "success"] = "data",
     ) -> None:
         super().__init__(name)
         self.name = name
         self.description = description
         self.version = version
+        self.info = dict(info or {})
         self.seeders: list[Callable[..., None]] = []
         self.mail_sender: Mailer | None = None
         self.config = config or Config.from_environment()
@@ -112,6 +121,8 @@ class Backstay(Endpoints):
         hidden: Sequence[Any] = (),
         shown: Sequence[Any] = (),
         cache: int = 0,
+        limit: str = "",
+        require_match: bool = False,
     ) -> None:
         """Expose a model. What has no rule is denied.
 
@@ -127,6 +138,8 @@ class Backstay(Endpoints):
             hidden: columns that no front end shows, accepts, filters or sorts by.
             shown: columns that are shown though their model says that they are a person's own, such as `User.email`.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
+            limit: requests of one caller to it, such as `10/minute` or `off`; counted apart from all others.
+            require_match: changes and deletes must name the version that they are of, by If-Match.
         """
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
@@ -140,7 +153,9 @@ class Backstay(Endpoints):
             fields={attribute(column): rule for column, rule in (fields or {}).items()},
         )
         hides, shows = (frozenset(attribute(column) for column in columns) for columns in (hidden, shown))
-        exposure = Exposure(model, name, tuple(attribute(n) for n in names), policy, hides, shows, cache)
+        exposure = Exposure(
+            model, name, tuple(attribute(n) for n in names), policy, hides, shows, cache, limit, require_match
+        )
         self._exposures.append(exposure)
 
     def accounts(self, user: type[Any], options: AccountOptions | None = None) -> None:
@@ -159,10 +174,54 @@ class Backstay(Endpoints):
         self._accounts = Declared(user, options or AccountOptions())
         accounts.add_endpoints(self.custom_endpoints(), self.config.base_path)
 
+    def tenants(
+        self,
+        model: type[Any],
+        *,
+        members: type[Any],
+        slug: Any = None,
+        by: Sequence[Way] = ("token", "header"),
+        roles: Mapping[str, Sequence[str]] | None = None,
+        visitors: bool = False,
+    ) -> None:
+        """Turn tenants on: who belongs to one may act for it, with the role of the membership.
+
+        Args:
+            model: the tenants, such as `Organization`.
+            members: who belongs where; see `MembershipBase`.
+            slug: a unique column that names a tenant in the header or the subdomain, beside its key.
+            by: what says which tenant a request is for: the session (`token`), the header `X-Tenant`, or the
+                subdomain below the host of `BACKSTAY_PUBLIC_URL`. The header wins over the subdomain, that over the
+                session.
+            roles: what each role permits there: `{"owner": ["projects.delete"], "member": []}`. Then no other role
+                counts. By default every role counts, and permits nothing.
+            visitors: whether who is not signed in may visit a tenant, by its header or subdomain.
+
+        Raises:
+            OperatorError: no accounts, or models that do not refer to each other.
+
+        Example:
+            >>> app.tenants(Organization, members=Membership, slug=Organization.slug)
+        """
+        if self._accounts is None:
+            raise OperatorError("Tenants have members who sign in: call app.accounts(User) first.")
+        declared = self._accounts
+        declared.tenants = DeclaredTenants(
+            model, members, declared.tables, slug=slug, by=by, roles=roles, visitors=visitors
+        )
+        accounts.add_tenant_endpoints(self.custom_endpoints(), self.config.base_path)
+
+    @property
+    def declared_tenants(self) -> DeclaredTenants | None:
+        """What `tenants` was told."""
+        return None if self._accounts is None else self._accounts.tenants
+
     @property
     def models(self) -> list[type[Any]]:
-        """The exposed mapped classes, and that of the users."""
+        """The exposed mapped classes, and those of users and tenants."""
         users = [] if self._accounts is None else [self._accounts.user]
+        tenants = self.declared_tenants
+        users += [] if tenants is None else [tenants.model, tenants.members]
         return [e.model for e in self._exposures if isinstance(e.model, type)] + users
 
     @property
@@ -230,6 +289,9 @@ class Backstay(Endpoints):
             version=self.version,
             description=self.description,
             custom=custom,
+            info=self.info,
+            schemes=None if self._accounts is None else contract.security_schemes(self.config),
+            keys_path="" if self._accounts is None else jwks.PATH.decode(),
             success_flag=self._envelope == "success",
         )
 
@@ -261,6 +323,7 @@ class Backstay(Endpoints):
                 await runtime.accounts.close()
             await runtime.sessions.close()
             await runtime.database.close()
+            await runtime.limits.close()
             runtime.frame.log.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -303,6 +366,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
             raise routes.missing(request)
         return None
 
+    limits = open_limits(config, app.name, log)
     tokens = Tokens(config.secret)
     frame = Frame(
         config,
@@ -311,14 +375,15 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
         wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
         observations=observations,
         log=log,
+        quotas=quotas_of(config, catalog, custom, observations, limits),
         fallback=custom,
         success_flag=success_flag,
         cookies=wired is not None,
+        visitors=declared is not None and declared.tenants is not None and declared.tenants.visitors,
     )
     log.later = frame.schedule_flush
-    return Runtime(
-        engine, database, sessions, frame, routes, health, observations, dialect, wired.accounts if wired else None
-    )
+    known = wired.accounts if wired else None
+    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, limits, known)
 
 
 def _fixed_routes(
@@ -326,7 +391,7 @@ def _fixed_routes(
 ) -> dict[bytes, Methods]:
     cached: list[bytes] = []
 
-    def contract(request: Request) -> Response:
+    def described(request: Request) -> Response:
         if not cached:
             cached.append(orjson.dumps(app.openapi()))
         return Response(200, cached[0], [JSON_TYPE])
@@ -335,7 +400,7 @@ def _fixed_routes(
         b"/health/live": health.live,
         b"/health/ready": health.ready,
         b"/metrics": metrics.scrape,
-        b"/openapi.json": contract,
+        b"/openapi.json": described,
     }
     return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
 

@@ -52,6 +52,11 @@ class Config:
     refresh_token_s: int = 604_800
     session_cache_s: int = 300
     revocation_check_ms: int = 100
+    rate_limit: str = "100/minute"
+    valkey_url: str = ""
+    cors_origins: str = ""
+    trusted_proxies: str = ""
+    http2: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
@@ -136,6 +141,11 @@ _HELP: Mapping[str, str] = {
     "session_cache_s": "How long a process remembers a session's user, roles and tenant.",
     "revocation_check_ms": "How long a session that was ended elsewhere may still be trusted here.",
     "replicas": "URLs of PostgreSQL read replicas, separated by commas.",
+    "rate_limit": "Requests of one user, API key or anonymous address, such as 100/minute or 5/10 seconds; or off.",
+    "valkey_url": "Valkey in which processes share rate limits: valkey://127.0.0.1:6379/0. Without it, each counts.",
+    "cors_origins": "Origins whose pages may call the API, separated by commas; or *, without cookies.",
+    "trusted_proxies": "Addresses or networks of proxies, separated by commas, whose X-Forwarded-For is believed.",
+    "http2": "Speak HTTP/2 without TLS too, to a proxy that wants it.",
 }
 
 SETTINGS: tuple[Setting, ...] = tuple(

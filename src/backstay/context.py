@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 
@@ -43,9 +45,15 @@ class Principal:
     credential: str = ""
     actor: Any = None
     is_anonymous: bool = field(init=False)
+    #: Who its requests count for: the API key, else the user or service; empty for nobody known.
+    counted: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_anonymous", self.kind is PrincipalKind.ANONYMOUS)
+        counted = "" if self.is_anonymous else f"{self.kind.value}:{self.id}"
+        if self.credential.startswith("key:"):
+            counted = self.credential
+        object.__setattr__(self, "counted", counted)
 
 
 ANONYMOUS = Principal()
@@ -73,16 +81,20 @@ class Context:
         wrote: the position after this request's last write; 0 where nobody needs it.
         receive: tells that the client went away, once nobody else reads the request; see `db.departures`.
         gone: whether it did, as far as anybody looked.
+        ip: the client's address; behind a trusted proxy the one that it names. Empty when nobody knows.
+        scheme: `http` or `https`, as the client sees it.
     """
 
     __slots__ = (
         "database_s",
         "deadline",
         "gone",
+        "ip",
         "principal",
         "read_after",
         "receive",
         "request_id",
+        "scheme",
         "statements",
         "wrote",
     )
@@ -97,3 +109,20 @@ class Context:
         self.wrote = 0
         self.receive: Receive | None = None
         self.gone = False
+        self.ip = ""
+        self.scheme = "http"
+
+
+@lru_cache(maxsize=1_024)
+def network_of(ip: str) -> str:
+    """Whom an address stands for: whoever has an IPv6 address has its whole /64.
+
+    Example:
+        >>> network_of("2001:db8::1"), network_of("192.0.2.1"), network_of("::ffff:192.0.2.1")
+        ('2001:db8::/64', '192.0.2.1', '192.0.2.1')
+    """
+    try:
+        address = IPv6Address(ip)
+    except ValueError:
+        return ip
+    return str(address.ipv4_mapped or IPv6Network((address.packed, 64), strict=False))

@@ -60,6 +60,8 @@ class Engine:
         self._refusals = Refusals(catalog, dialect, database, self.standing)
         #: Called after a row of a resource was deleted, by the resource's name.
         self.deleted: dict[str, Callable[[Context], Awaitable[None]]] = {}
+        #: Called after one was updated or restored.
+        self.changed: dict[str, Callable[[Context], Awaitable[None]]] = {}
 
     def standing(self, principal: Principal) -> Standing:
         """What of a principal decides plans; part of every key of a cached plan."""
@@ -160,26 +162,44 @@ class Engine:
         return statement, row
 
     async def update(
-        self, resource: Resource, key: Sequence[str], fields: dict[str, Any], context: Context
+        self,
+        resource: Resource,
+        key: Sequence[str],
+        fields: dict[str, Any],
+        context: Context,
+        *,
+        version: int | None = None,
     ) -> tuple[Statement, Row]:
-        """Change some fields of the row with that key."""
+        """Change some fields of the row with that key.
+
+        Args:
+            version: the one that the row must have.
+
+        Raises:
+            StaleError: it has another one.
+        """
         slots = tuple(range(len(fields), len(fields) + len(key)))
-        query = Update(resource.name, tuple(fields), slots)
+        query = Update(resource.name, tuple(fields), slots, None if version is None else len(fields) + len(key))
         statement = self.prepare(query, self.standing(context.principal))
-        values = self._bind_keyed(statement, [*fields.values(), *key], resource, key)
+        values = self._bind_keyed(statement, [*fields.values(), *key, *_given(version)], resource, key)
         row = await self._write(statement, values, resource, context, key)
         if row is None:
-            await self._explain(resource, key, "update", context)
+            await self._explain(resource, key, "update", context, version)
             raise NotFoundError(resource.name, ",".join(key))
+        after = self.changed.get(resource.name)
+        if after is not None:
+            await after(context)
         return statement, row
 
-    async def delete(self, resource: Resource, key: Sequence[str], context: Context) -> None:
-        """Delete the row with that key."""
-        query = Delete(resource.name, tuple(range(len(key))))
+    async def delete(
+        self, resource: Resource, key: Sequence[str], context: Context, *, version: int | None = None
+    ) -> None:
+        """Delete the row with that key; `version` as in `update`."""
+        query = Delete(resource.name, tuple(range(len(key))), None if version is None else len(key))
         statement = self.prepare(query, self.standing(context.principal))
-        values = self._bind_keyed(statement, key, resource, key)
+        values = self._bind_keyed(statement, [*key, *_given(version)], resource, key)
         if await self._write(statement, values, resource, context, key) is None:
-            await self._explain(resource, key, "delete", context)
+            await self._explain(resource, key, "delete", context, version)
             raise NotFoundError(resource.name, ",".join(key))
         after = self.deleted.get(resource.name)
         if after is not None:
@@ -192,6 +212,9 @@ class Engine:
         row = await self._write(statement, self._bind_keyed(statement, key, resource, key), resource, context, key)
         if row is None:
             raise NotFoundError(resource.name, ",".join(key))
+        after = self.changed.get(resource.name)
+        if after is not None:
+            await after(context)
         return statement, row
 
     def _bind_keyed(
@@ -203,16 +226,26 @@ class Engine:
         except ValidationError as error:
             raise _unfound(error, resource, key) from None
 
-    async def _explain(self, resource: Resource, key: Sequence[str], action: str, context: Context) -> None:
-        """Refuse with 403 what the principal may see but not change; what it may not see is not there."""
-        name = resource.key[0].name
-        query = Select(resource.name, key=tuple(range(len(key))), shape=Shape((name,)))
+    async def _explain(
+        self, resource: Resource, key: Sequence[str], action: str, context: Context, version: int | None = None
+    ) -> None:
+        """Refuse with 403 what the principal may see but not change; what it may not see is not there.
+
+        Raises:
+            ForbiddenError: the row is seen, and has the version that was named.
+            StaleError: it has another one.
+        """
+        shape = Shape((resource.key[0].name,)) if version is None else Shape()
+        query = Select(resource.name, key=tuple(range(len(key))), shape=shape)
         try:
             statement = self.prepare(query, self.standing(context.principal))
         except Problem:
             return
         found = self.read(statement, self.bind(statement, key), context)
-        if found if isinstance(found, list) else await found:
+        rows = found if isinstance(found, list) else await found
+        if rows:
+            if version is not None and output(statement, rows[0], Output.VERSION) != version:
+                raise StaleError(rows[0])
             raise ForbiddenError(action, f"this row of {resource.name}", anonymous=context.principal.is_anonymous)
 
     async def _write(
@@ -237,6 +270,18 @@ class Engine:
             raise _unfound(error, resource, key) from None
         except ConstraintViolationError as violation:
             raise await self._refusals.of(violation, statement, values, resource, context) from None
+
+
+class StaleError(Exception):
+    """A write that named another version than the row has; `row` is it now, as an item is read."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__("stale")
+        self.row = row
+
+
+def _given(version: int | None) -> tuple[str, ...]:
+    return () if version is None else (str(version),)
 
 
 def _unfound(error: ValidationError, resource: Resource, key: Sequence[str]) -> Problem:

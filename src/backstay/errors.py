@@ -15,6 +15,11 @@ from typing import Any, Literal
 import orjson
 
 DOCS_URL = "https://backstay.dev/errors"
+#: Bounds of what a Problem says, in characters; the contract states them. A caller's names and values are in it.
+TEXT_CHARS_MAX = 4_096
+NAME_CHARS_MAX = 256
+INSTANCE_CHARS_MAX = 512
+FIELD_ERRORS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,14 @@ CODES: Mapping[str, ErrorCode] = _table(
     ("NOT_FOUND", 404, "Not found", "Check the path and the key."),
     ("METHOD_NOT_ALLOWED", 405, "Method not allowed", "Use one of the methods in the Allow header."),
     ("NOT_ACCEPTABLE", 406, "Not acceptable", "Accept application/json."),
+    ("REQUEST_TIMEOUT", 408, "Request timeout", "Send the whole body without pauses."),
     ("PAYLOAD_TOO_LARGE", 413, "Payload too large", "Send a smaller body, or several requests."),
     ("URI_TOO_LONG", 414, "URI too long", "Shorten the query string."),
     ("UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported media type", "Send Content-Type: application/json."),
+    ("ORIGIN_NOT_ALLOWED", 403, "Origin not allowed", "Add the page's origin to BACKSTAY_CORS_ORIGINS."),
+    ("RATE_LIMITED", 429, "Too many requests", "Wait for the seconds in Retry-After."),
+    ("HEADERS_TOO_LARGE", 431, "Request header fields too large", "Send fewer or smaller headers."),
+    ("DEADLINE_EXCEEDED", 503, "The request took too long", "Ask for less, or try again later."),
     # front ends
     ("MALFORMED_JSON", 400, "Malformed JSON", "Send one JSON object, UTF-8, without a byte order mark."),
     ("VALIDATION_ERROR", 400, "Invalid input", "Mend the fields listed in errors."),
@@ -60,6 +70,12 @@ CODES: Mapping[str, ErrorCode] = _table(
     ("CONFLICT", 409, "Conflict", "Another row already has these values: change them or update that row."),
     ("STILL_REFERENCED", 409, "Still referenced", "Delete or move the rows that refer to this one first."),
     ("PRECONDITION_FAILED", 412, "Precondition failed", "Read the row again and retry with its new ETag."),
+    (
+        "PRECONDITION_REQUIRED",
+        428,
+        "Precondition required",
+        "Send If-Match with the ETag of the row as you read it.",
+    ),
     ("RESULT_TOO_LARGE", 400, "Result too large", "Ask for fewer rows, fields or includes."),
     ("QUERY_TIMEOUT", 503, "The query took too long", "Filter by an indexed field, or ask for less."),
     ("UNAVAILABLE", 503, "Temporarily unavailable", "Try again after the time in Retry-After."),
@@ -177,15 +193,20 @@ def problem_body(problem: Problem, *, instance: str, request_id: str, success_fl
         "type": f"{DOCS_URL}#{problem.code.lower()}",
         "title": problem.title,
         "status": problem.status,
-        "detail": problem.detail,
-        "instance": instance,
+        "detail": problem.detail[:TEXT_CHARS_MAX],
+        "instance": instance[:INSTANCE_CHARS_MAX],
         "code": problem.code,
-        "errors": [{"field": e.field, "code": e.code, "message": e.message} for e in problem.errors],
-        "hint": problem.hint,
+        "errors": [_field_body(error) for error in problem.errors[:FIELD_ERRORS_MAX]],
+        "hint": problem.hint[:TEXT_CHARS_MAX],
         "request_id": request_id,
         "timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
     return orjson.dumps(body, default=str)
+
+
+def _field_body(error: FieldError) -> Json:
+    name, code = error.field[:NAME_CHARS_MAX], error.code[:NAME_CHARS_MAX]
+    return {"field": name, "code": code, "message": error.message[:TEXT_CHARS_MAX]}
 
 
 Action = Literal["read", "create", "update", "delete"]

@@ -23,6 +23,8 @@ class Exposure:
     hidden: frozenset[str]
     shown: frozenset[str]
     cache_s: int
+    limit: str
+    require_match: bool
 
 
 def catalog_of(schema: Schema, exposures: Iterable[Exposure], app: str) -> Catalog:
@@ -46,9 +48,18 @@ def catalog_of(schema: Schema, exposures: Iterable[Exposure], app: str) -> Catal
         shown = exposure.shown | exposure.policy.fields.keys()
         hidden = exposure.hidden | ({n for n, c in table.columns.items() if c.private} - shown)
         key = natural_key(table, exposure.key or table.key)
-        resources[name] = Resource(name, table, key, exposure.policy, hidden, exposure.cache_s)
+        resources[name] = Resource(
+            name,
+            table,
+            key,
+            exposure.policy,
+            hidden,
+            exposure.cache_s,
+            exposure.limit,
+            exposure.require_match,
+        )
         check_fields(resources[name])
-        _keep_hidden(table, hidden)
+        _keep_hidden(table, resources[name].hidden)
     if not resources:
         raise OperatorError(f"{app} exposes nothing: call app.resource(Model, read=...).")
     return Catalog(schema, resources)

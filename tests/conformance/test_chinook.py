@@ -45,7 +45,7 @@ class Chinook:
 
     def __init__(self) -> None:
         self.app = existing_database(f"sqlite:///{PATH}")
-        self.app.config = Config(database_url=f"sqlite:///{PATH}", log_level="error")
+        self.app.config = Config(database_url=f"sqlite:///{PATH}", log_level="error", rate_limit="off")
         self.client = Client(self.app)
         self.connection = apsw.Connection(str(PATH), flags=apsw.SQLITE_OPEN_READONLY)
 

@@ -28,7 +28,7 @@ pytestmark = needs_chinook
 def served(url: str) -> Client:
     """An app on one of them."""
     app = existing_database(url)
-    app.config = Config(database_url=url, log_level="error", request_timeout_s=30)
+    app.config = Config(database_url=url, log_level="error", rate_limit="off", request_timeout_s=30)
     return Client(app)
 
 

@@ -1,4 +1,4 @@
-"""References: one to a row out of sight is refused as one to a row that is not there, in every word."""
+"""References: one to a row out of sight is refused as one to a row that is not there, in every word and header."""
 
 import re
 from typing import TYPE_CHECKING, Any

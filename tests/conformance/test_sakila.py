@@ -44,7 +44,7 @@ class Sakila:
     def __init__(self) -> None:
         url = sakila()
         self.app = existing_database(url)
-        self.app.config = Config(database_url=url, log_level="error", request_timeout_s=30)
+        self.app.config = Config(database_url=url, log_level="error", rate_limit="off", request_timeout_s=30)
         self.client = Client(self.app)
         self.connection = psycopg.connect(url, autocommit=True)
 

@@ -61,7 +61,7 @@ async def becomes(url: str, count: str, wanted: Container[int], seconds: float) 
 
 def ledger(url: str) -> Backstay:
     """The ledger in this process."""
-    config = Config(database_url=url, secret=SECRET, log_level="error", pool_size=POOL_SIZE)
+    config = Config(database_url=url, secret=SECRET, log_level="error", rate_limit="off", pool_size=POOL_SIZE)
     app = Backstay("ledger", config=config)
     app.resource(Account, read=public, write=signed_in)
     app.resource(Entry, read=public, write=signed_in)

@@ -43,7 +43,7 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
     url = f"sqlite:///{tmp_path / 'films.db'}" if request.param == "sqlite" else fresh_database()
     engine = create_sync_engine(url, write=True)
     Base.metadata.create_all(engine)
-    app = Backstay("films", config=Config(database_url=url, log_level="error"))
+    app = Backstay("films", config=Config(database_url=url, log_level="error", rate_limit="off"))
     app.resource(Film, read=public, write=public)
     with Client(app) as opened:
         for row in ROWS[:2]:

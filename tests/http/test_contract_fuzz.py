@@ -3,6 +3,8 @@
 `BACKSTAY_FUZZ_EXAMPLES=300 BACKSTAY_FUZZ_SEED=7 pytest tests/http/test_contract_fuzz.py` searches longer, elsewhere.
 """
 
+import asyncio
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -11,12 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.engine import events, from_schema
 
+from backstay import Backstay
 from support.asgi import bearer
 from support.coherent import coherent
 from support.fuzzed import ADMIN, ARCADE, PLAYER, arcade
@@ -41,7 +45,9 @@ CHECKS = {
     "ignored_auth",
 }
 #: Our documented refusals of size and media type refuse bad input as well as 400 does.
-REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "413", "414", "415"]
+REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "414", "415", "431"]
+#: Every part of a URL has its bound, and together they can be longer than the whole may be.
+ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "414", "429"]
 FAILURES_SHOWN = 5
 
 
@@ -66,7 +72,10 @@ def settings_of(credential: str, phases: tuple[str, ...], examples: int) -> Sche
             "suppress-health-check": ["all"],
             "headers": {"Authorization": credential} if credential else {},
             "generation": {"mode": "all", "max-examples": examples, "database": "none"},
-            "checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}},
+            "checks": {
+                "negative_data_rejection": {"expected-statuses": REFUSALS},
+                "positive_data_acceptance": {"expected-statuses": ACCEPTED},
+            },
             "phases": {name: {"enabled": name in phases} for name in PHASES},
         }
     )
@@ -85,6 +94,30 @@ def keeps(context: Any, failure: Any, case: Any, response: Any) -> bool:
     sent = parse_qs(urlsplit(response.request.url).query, keep_blank_values=True)
     lists = {p.name for p in case.operation.query if p.definition.get("schema", {}).get("type") == "array"}
     return not all(name in lists and sent.get(name, [""]) == [""] for name in names)
+
+
+def is_its_own(context: Any, case: Any) -> bool:
+    """Whether the request is its operation's: `/games/aggregate` is a path, and no game (OpenAPI 3.1, 4.8.8)."""
+    return case.path_parameters.get("key") != "aggregate" if isinstance(case.path_parameters, dict) else True
+
+
+def drawable(document: dict[str, Any], url_bytes_max: int) -> dict[str, Any]:
+    """The contract without the bounds of parameters that are the URL's own.
+
+    A value as long as a URL is refused with the URL, and thousands of characters for each of sixty parameters take
+    minutes to draw; `test_bad_urls` tries that bound.
+    """
+    items = document["paths"].values()
+    lists = [
+        part.get("parameters", ()) for item in items for part in (item, *item.values()) if isinstance(part, dict)
+    ]
+    inline = [parameter for parameters in lists for parameter in parameters if "schema" in parameter]
+    for parameter in (*document["components"]["parameters"].values(), *inline):
+        for word in ("maxLength", "maxItems"):
+            for schema in (parameter["schema"], parameter["schema"].get("items", {})):
+                if schema.get(word) in (url_bytes_max, url_bytes_max // 2 + 1):
+                    del schema[word]
+    return document
 
 
 @dataclass(frozen=True)
@@ -109,13 +142,15 @@ class Run:
         return f"{self.database}-{self.principal}-{self.phases[-1]}{part}"
 
 
-def outcomes(url: str, run: Run) -> Iterator[Any]:
+def outcomes(app: Backstay, run: Run) -> Iterator[Any]:
     """The scenarios of one run."""
     who = WHO[run.principal]
     config = settings_of(bearer(who[0], roles=who[1]) if who else "", run.phases, run.examples)
-    schema = schemathesis.openapi.from_asgi("/openapi.json", arcade(url), config=config)
+    schema = schemathesis.openapi.from_dict(drawable(app.openapi(), app.config.url_bytes_max), config=config)
+    schema.app, schema.location = app, "/openapi.json"
     if run.scores is not None:
         schema = (schema.include if run.scores else schema.exclude)(tag="scores")
+    schema.hook("filter_case")(is_its_own)
     schema.hook("map_case")(lambda context, case: coherent(case))
     schema.hook("filter_failure")(keeps)
     for event in from_schema(schema).execute():
@@ -125,15 +160,25 @@ def outcomes(url: str, run: Run) -> Iterator[Any]:
             yield event.recorder
 
 
+def refusals(document: dict[str, Any]) -> jsonschema_rs.Validator:
+    """What every refusal is, documented for its operation or not."""
+    whole = {"components": document["components"], "$ref": "#/components/schemas/Problem"}
+    return jsonschema_rs.validator_for(whole, validate_formats=True)
+
+
 def tally_of(url: str, run: Run) -> Tally:
     """Fuzz the API and count."""
     tally = Tally()
-    for recorder in outcomes(url, run):
+    app = arcade(url)
+    problem = refusals(app.openapi())
+    for recorder in outcomes(app, run):
         tally.cases += len(recorder.interactions)
         for identity, interaction in recorder.interactions.items():
-            meta = recorder.cases[identity].value.meta
-            tally.modes[meta.generation.mode.value if meta else "probe"] += 1
-            tally.statuses[interaction.response.status_code if interaction.response else 0] += 1
+            case, answer = recorder.cases[identity].value, interaction.response
+            tally.modes[case.meta.generation.mode.value if case.meta else "probe"] += 1
+            tally.statuses[answer.status_code if answer else 0] += 1
+            if answer and answer.status_code >= 400 and case.method.upper() != "HEAD":
+                tally.failures += wrong_refusal(answer, problem)
         for identity, checks in recorder.checks.items():
             tally.checks |= {check.name for check in checks}
             for check in (check for check in checks if check.failure_info):
@@ -141,7 +186,18 @@ def tally_of(url: str, run: Run) -> Tally:
                 answer = recorder.interactions[failure.case_id or identity].response
                 text = f"{failure.operation}: {check.name}\n{failure.message}\n{check.failure_info.code_sample}"
                 tally.failures.append(f"{text}\n{answer.content[:800] if answer else 'no answer'}")
+    asyncio.run(app.stop())
     return tally
+
+
+def wrong_refusal(answer: Any, problem: jsonschema_rs.Validator) -> list[str]:
+    """What is wrong with a refusal, whatever the contract says of its status."""
+    if answer.headers["content-type"] != ["application/problem+json"]:
+        return [f"{answer.status_code} as {answer.headers['content-type']}: {answer.content[:800]}"]
+    body = json.loads(answer.content)
+    found = [error.message for error in problem.iter_errors(body)]
+    found += [f"says {body['status']}"] if body.get("status") != answer.status_code else []
+    return [f"{answer.status_code} {error}: {answer.content[:800]}" for error in found]
 
 
 #: Together far more than the 2,000 cases that are wanted; in parts, so that workers share them.
@@ -154,6 +210,7 @@ RUNS = [
     # What refuses does so before any database: fewer cases show whether this one keeps the contract.
     Run("admin", ("fuzzing", "stateful"), 100, database="postgresql", examples=8),
     Run("player", ("fuzzing", "stateful"), 100, database="postgresql", examples=8),
+    Run("anonymous", ("fuzzing", "stateful"), 100, database="postgresql", examples=8),
 ]
 
 

@@ -158,7 +158,7 @@ def client() -> Iterator[Client]:
     """An app on a database with a column of every type, which everybody may write."""
     url = fresh_database()
     rows(url, SQL)
-    app = Backstay("types", config=Config(database_url=url, log_level="error"), schema=reflect(url))
+    app = Backstay("types", config=Config(database_url=url, log_level="error", rate_limit="off"), schema=reflect(url))
     app.resource("item", read=public, write=public)
     app.resource("host", read=public, write=public)
     with Client(app) as opened:

@@ -37,7 +37,9 @@ def client() -> Any:
     url = fresh_database()
     rows(url, SQL)
     url = url.replace("postgres@", "writer@")
-    app = Backstay("writes", config=Config(database_url=url, log_level="error"), schema=reflect(url))
+    app = Backstay(
+        "writes", config=Config(database_url=url, log_level="error", rate_limit="off"), schema=reflect(url)
+    )
     for name in app.schema.tables:
         app.resource(name, read=public, write=public)
     with Client(app) as opened:

@@ -64,7 +64,8 @@ def notes(primary: PostgresServer, *replicas: PostgresServer) -> Backstay:
     """An app of one resource."""
     urls = ",".join(replica.url() for replica in replicas)
     app = Backstay(
-        "notes", config=Config(database_url=primary.url(), replicas=urls, secret=SECRET, log_level="error")
+        "notes",
+        config=Config(database_url=primary.url(), replicas=urls, secret=SECRET, log_level="error", rate_limit="off"),
     )
     app.resource(Note, read=public, create=signed_in, update=signed_in)
     return app

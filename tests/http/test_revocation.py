@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from backstay.auth.known import KNOWN_MAX, Found, Known
 from backstay.auth.people import set_disabled
+from backstay.auth.prune import prune
 from backstay.auth.revocations import _NEWS_MAX, revoke
 from backstay.auth.roles import grant_role, set_role, take_role
 from backstay.context import Principal, PrincipalKind
@@ -184,6 +186,35 @@ def test_a_process_that_missed_much_forgets_everything(two: tuple[People, People
     one.loop.run_until_complete(flood())
     time.sleep(0.11)
     assert other.me(credential).status == 401
+
+
+def test_old_rows_are_deleted(two: tuple[People, People]) -> None:
+    """What is of no more use goes, and a process that slept meanwhile trusts nobody by memory."""
+    one, other = two
+    credential, tables = one.signed_in("ada@example.org"), one.accounts().tables
+    client_of_old = bearer_of(one.login("ada@example.org"))
+    assert other.me(credential).status == 200
+    logout(one, credential)
+    long_ago = utc_now() - timedelta(days=40)
+    for table, column in (
+        (tables.sessions, "expires_at"),
+        (tables.refresh_tokens, "expires_at"),
+        (tables.revocations, "created_at"),
+        (tables.attempts, "failed_at"),
+    ):
+        old = table.c.ended_at.is_not(None) if table is tables.sessions else sa.true()
+        one.run(sa.update(table).where(old).values({column: long_ago}))
+    one.login("nobody@example.org")
+    one.post("/auth/logout", {})
+    one.loop.run_until_complete(prune(one.accounts()))
+    time.sleep(0.11)
+    assert [len(one.run(sa.select(t))) for t in (tables.sessions, tables.refresh_tokens, tables.revocations)] == [
+        1,
+        0,
+        1,
+    ]
+    assert other.me(credential).status == 401
+    assert other.me(client_of_old).status == 200
 
 
 def test_a_known_credential_takes_no_statement(two: tuple[People, People]) -> None:

@@ -105,7 +105,7 @@ def test_sessions_leave_nothing_on_the_server(url: str) -> None:
                 await session.scalars(sa.select(Game).limit(1))
                 shown = "SELECT current_setting('TimeZone') || current_setting('statement_timeout')"
                 inside.add(await session.scalar(sa.text(shown)))
-        engine: Any = app.start().sessions._engine
+        engine: Any = app.start().sessions._reading
         raw = await engine.raw_connection()
         driver = raw.driver_connection
         await driver.rollback()

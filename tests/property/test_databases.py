@@ -1,21 +1,14 @@
 """SQLite and PostgreSQL answer alike: random schemas, random rows, random requests, the same bytes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from backstay import Backstay, public
-from support.asgi import Answer, Client, quiet, sync_engine
-from support.databases import DATABASES
-from support.postgres import fresh_database
-from support.requests import Pairs, draw_aggregate, draw_list
+from support.asgi import Answer, Client
+from support.made import Pairs, draw_aggregate, draw_list, fresh_urls, served
 from support.schemas import World, text_of, worlds
 from support.twins import same_text
 
@@ -25,31 +18,7 @@ REQUESTS = 6
 @pytest.fixture(scope="module")
 def urls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A database of each kind, whose tables each example makes anew."""
-    path = tmp_path_factory.mktemp("databases") / "made.db"
-    return {"sqlite": f"sqlite:///{path}", "postgresql": fresh_database()}
-
-
-@contextmanager
-def served(urls: dict[str, str], world: World) -> Iterator[dict[str, Client]]:
-    """The world over both databases."""
-    clients: dict[str, Client] = {}
-    Path(urls["sqlite"].removeprefix("sqlite:///")).unlink(missing_ok=True)
-    with psycopg.connect(urls["postgresql"], autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
-    for name in DATABASES:
-        engine = sync_engine(urls[name])
-        world.fill(engine)
-        engine.dispose()
-        app = Backstay("made", config=quiet(urls[name]))
-        for model in world.models.values():
-            app.resource(model.mapped, read=public, write=public)
-        clients[name] = Client(app)
-    try:
-        yield clients
-    finally:
-        for client in clients.values():
-            client.__exit__()
+    return fresh_urls(tmp_path_factory.mktemp("databases"))
 
 
 def ask(clients: dict[str, Client], world: World, path: str, pairs: Pairs) -> Answer:

@@ -25,8 +25,8 @@ from support.asgi import Answer, Client, sync_engine
 from support.databases import DATABASES
 from support.guarded import Guarded, Hall, after, disturb, draw_row, halls, passable, principals, sees, shown
 from support.guarded_rules import Who
+from support.made import draw_aggregate, draw_includes, draw_list
 from support.postgres import fresh_database
-from support.requests import draw_aggregate, draw_includes, draw_list
 from support.schemas import text_of
 from support.seed import STAMPS
 from support.twins import same_text

@@ -100,12 +100,14 @@ class Client:
         headers: Headers | None = None,
         more: Headers = (),
         base: str | None = None,
+        peer: str = "192.0.2.1",
     ) -> Answer:
         """One request, for tests that send many at once.
 
         Args:
             headers: where given, all that is sent, but for `more`.
             base: the base path, if not the app's.
+            peer: the address that it comes from.
         """
         raw = query if isinstance(query, (str, bytes)) else urlencode(list(query))
         path = path.encode() if isinstance(path, str) else path
@@ -125,11 +127,15 @@ class Client:
             "raw_path": full,
             "query_string": raw.encode() if isinstance(raw, str) else raw,
             "headers": sent,
-            "client": ("192.0.2.1", 50_000),
+            "scheme": "http",
+            "client": (peer, 50_000),
         }
         seen: dict[str, Any] = {"body": b""}
 
         async def receive() -> dict[str, Any]:
+            if "received" in seen:
+                await asyncio.get_running_loop().create_future()  # the client stays, and says nothing more
+            seen["received"] = True
             return {"type": "http.request", "body": content, "more_body": False}
 
         async def send(message: Any) -> None:
@@ -145,5 +151,6 @@ class Client:
 
 
 def quiet(where: Path | str, **settings: Any) -> Config:
-    """The settings of an app under test: its own file or database, no log lines, generous limits on time."""
-    return Config(database_url=url_of(where), secret=SECRET, log_level="error", **settings)
+    """The settings of an app under test: its own file or database, no log lines, no limit on the rate."""
+    given = {"secret": SECRET, "log_level": "error", "rate_limit": "off"} | settings
+    return Config(database_url=url_of(where), **given)

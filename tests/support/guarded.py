@@ -59,7 +59,7 @@ class Guarded(Model):
 
 @dataclass(slots=True)
 class Hall:
-    """A world: `schemas.World` with rules, so that `support.requests` can draw what is asked of it."""
+    """A world: `schemas.World` with rules, so that `support.made` can draw what is asked of it."""
 
     models: dict[str, Guarded]
     base: type[DeclarativeBase]

@@ -32,7 +32,8 @@ def environment(**settings: Any) -> dict[str, str]:
     """This process's environment with the source tree, the tests' secret and some settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("BACKSTAY_")}
     given = {f"BACKSTAY_{name.upper()}": str(value) for name, value in settings.items()}
-    return own | {"PYTHONPATH": str(SOURCE), "BACKSTAY_SECRET": SECRET, "BACKSTAY_LOG_LEVEL": "error"} | given
+    usual = {"SECRET": SECRET, "LOG_LEVEL": "error", "RATE_LIMIT": "off"}
+    return own | {"PYTHONPATH": str(SOURCE)} | {f"BACKSTAY_{name}": value for name, value in usual.items()} | given
 
 
 class Server:

@@ -157,7 +157,8 @@ class Setting(Plain):
 
 def world(url: str, *, sample: type[Any] | None = None, **settings: Any) -> Backstay:
     """The app over a database; `sample` is the model of every kind."""
-    app = Backstay("world", config=Config(database_url=url, secret=SECRET, log_level="error", **settings))
+    given = {"secret": SECRET, "log_level": "error", "rate_limit": "off"} | settings
+    app = Backstay("world", config=Config(database_url=url, **given))
     admin = has_role("admin")
     app.resource(User, read=public, write=admin, hidden=[User.password])
     app.resource(Game, key=Game.slug, read=public, write=admin)

@@ -24,9 +24,8 @@ def arcade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """A served copy, migrated and seeded by run.sh."""
     root = tmp_path_factory.mktemp("clone")
     copied("arcade", root / "examples/arcade")
-    with Walk(
-        root, skip={"make run": "the fixture did"}, environment={"BIN": str(Path(sys.executable).parent)}
-    ) as walk:
+    environment = {"BIN": str(Path(sys.executable).parent), "BACKSTAY_RATE_LIMIT": "off"}
+    with Walk(root, skip={"make run": "the fixture did"}, environment=environment) as walk:
         walk.serve("sh examples/arcade/run.sh")
         yield walk
 

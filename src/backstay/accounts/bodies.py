@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -11,22 +12,16 @@ from ..auth.weak import PASSWORD_CHARS_MAX
 from ..query.values import text
 from ..schema.names import EMAIL_CHARS_MAX, EmailText, UsernameText
 
-T = TypeVar("T")
-
 _TEXT = AfterValidator(text)
 Email = Annotated[str, Field(max_length=EMAIL_CHARS_MAX), _TEXT, AfterValidator(EmailText().normal)]
 Username = Annotated[str, Field(max_length=128), _TEXT, AfterValidator(UsernameText().normal)]
 Name = Annotated[str, Field(min_length=1, max_length=EMAIL_CHARS_MAX), _TEXT]
 Password = Annotated[str, Field(min_length=1, max_length=PASSWORD_CHARS_MAX), _TEXT]
 Token = Annotated[str, Field(min_length=1, max_length=128), _TEXT]
+Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
 #: `cookie` for browsers: the tokens come as cookies that no script can read.
 Mode = Literal["token", "cookie"]
-
-
-class Answer(BaseModel, Generic[T]):
-    """The envelope of every answer."""
-
-    data: T
 
 
 class Body(BaseModel):
@@ -102,14 +97,14 @@ class Granted(BaseModel):
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"
-    expires_in: int
+    expires_in: Seconds
     refresh_token: str
 
 
 class CookiesSet(BaseModel):
     """A session in cookies: send `csrf_token` as `X-CSRF-Token` with whatever changes something."""
 
-    expires_in: int
+    expires_in: Seconds
     csrf_token: str
 
 
@@ -122,13 +117,13 @@ class MailSent(BaseModel):
 class Me(BaseModel):
     """Whoever is signed in."""
 
-    id: Any
+    id: Number | UUID
     email: str | None
     username: str | None
     email_verified_at: datetime | None
     roles: list[str]
     permissions: list[str]
-    tenant: Any = None
+    tenant: int | str | None
 
 
 class SessionShown(BaseModel):
@@ -138,7 +133,7 @@ class SessionShown(BaseModel):
         current: whether it is the one that asks.
     """
 
-    id: int
+    id: Number
     kind: str
     device: str
     ip: str
@@ -146,3 +141,33 @@ class SessionShown(BaseModel):
     used_at: datetime
     expires_at: datetime
     current: bool
+
+
+class SessionAnswer(BaseModel):
+    """A session, as it was asked for."""
+
+    data: Granted | CookiesSet
+
+
+class RegistrationAnswer(BaseModel):
+    """A session; or a mail, where addresses must be confirmed first."""
+
+    data: Granted | CookiesSet | MailSent
+
+
+class MailAnswer(BaseModel):
+    """A mail was sent, if there was anybody to send it to."""
+
+    data: MailSent
+
+
+class MeAnswer(BaseModel):
+    """Whoever is signed in."""
+
+    data: Me
+
+
+class SessionsAnswer(BaseModel):
+    """My sessions."""
+
+    data: list[SessionShown]

@@ -11,36 +11,36 @@ from ..auth.accounts import Accounts, Caller
 from ..auth.attempts import Limit, begin_attempt, forget
 from ..auth.codes import make_code, spend_code, void_codes
 from ..auth.events import record
-from ..auth.people import end_sessions_of, user_of
+from ..auth.people import end_sessions_of, sign_in_facts
 from ..auth.weak import check_password
 from ..errors import FieldError, Problem
 from ..schema.base import utc_now
-from .bodies import Address, Answer, Code, MailSent, Reset
+from .bodies import Address, Code, MailAnswer, MailSent, Reset
 from .given import From, Service, limits_of
 
 #: Mails to one address that nobody has to wait for.
 MAILS_FREE = 3
 
 
-async def forgot(body: Address, accounts: Service, caller: From) -> Answer[MailSent]:
+async def forgot(body: Address, accounts: Service, caller: From) -> MailAnswer:
     """Send a code to choose a new password with, if the address has an account; the answer is always the same."""
     accounts.post.require()
     accounts.later.start(_send(accounts, "reset", body.email))
-    return Answer(data=MailSent())
+    return MailAnswer(data=MailSent())
 
 
-async def resend(body: Address, accounts: Service, caller: From) -> Answer[MailSent]:
+async def resend(body: Address, accounts: Service, caller: From) -> MailAnswer:
     """Send the code that proves an address again, if it is still unproven; the answer is always the same."""
     accounts.post.require()
     accounts.later.start(_send(accounts, "verify", body.email))
-    return Answer(data=MailSent())
+    return MailAnswer(data=MailSent())
 
 
 async def _send(accounts: Accounts, purpose: str, email: str) -> None:
     """Send a code to who has an account; not too many."""
     async with accounts.sessions.begin() as session:
-        user: Any = await user_of(accounts, session, email)
-        if user is None or user.disabled_at is not None:
+        user = await sign_in_facts(accounts, session, email)
+        if user is None or user.gone_at is not None:
             return
         if purpose == "verify" and user.email_verified_at is not None:
             return
@@ -49,7 +49,7 @@ async def _send(accounts: Accounts, purpose: str, email: str) -> None:
         except Problem:
             await session.rollback()
             return
-        token = await make_code(session, accounts.tables, purpose, accounts.id_of(user), target=email)
+        token = await make_code(session, accounts.tables, purpose, user.id, target=email)
     accounts.post.send_code(purpose, email, token)
 
 

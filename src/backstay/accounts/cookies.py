@@ -14,6 +14,7 @@ from ..auth.signing_in import Grant
 from ..auth.vault import Vault
 from ..config import Config
 from ..errors import Problem
+from .contract import cookie_names
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -23,18 +24,13 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Cookies:
-    """Sets, reads and clears them.
-
-    Their names have the prefix `__Host-` (RFC 6265bis §4.1.3.2): no sibling domain can set them, and they never leave
-    an encrypted connection. In development, on http://localhost, they have neither prefix nor `Secure`.
-    """
+    """Sets, reads and clears them. In development, on http://localhost, they are not `Secure`."""
 
     def __init__(self, config: Config, vault: Vault) -> None:
-        prefix = "" if config.dev else "__Host-"
         self._secure = not config.dev
         self._vault = vault
         self._max_age_s = config.refresh_token_s
-        self.access, self.refresh, self.csrf = (f"{prefix}backstay_{name}" for name in ("access", "refresh", "csrf"))
+        self.access, self.refresh, self.csrf = cookie_names(config)
         self._access = self.access.encode()
 
     def set(self, response: Response, grant: Grant) -> str:

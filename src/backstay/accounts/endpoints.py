@@ -10,21 +10,23 @@ from ..http.custom import CustomEndpoints
 from . import by_mail, mine, signing_in
 
 Function = Callable[..., Any]
+#: The refusals of what asks for the password again.
+_CONFIRMED = "UNAUTHENTICATED WRONG_CREDENTIALS CSRF_FAILED TOO_MANY_ATTEMPTS"
 #: Method, path, function, status of success, and the codes of its refusals.
 _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "register", signing_in.register, 201, "FORBIDDEN CONFLICT MAIL_UNAVAILABLE"),
     ("POST", "login", signing_in.login, 200, "WRONG_CREDENTIALS EMAIL_UNVERIFIED TOO_MANY_ATTEMPTS"),
     ("POST", "refresh", signing_in.renew, 200, "INVALID_TOKEN CSRF_FAILED"),
-    ("POST", "logout", signing_in.logout, 204, "UNAUTHENTICATED CSRF_FAILED"),
+    ("POST", "logout", signing_in.logout, 204, "INVALID_TOKEN CSRF_FAILED"),
     ("POST", "logout-all", mine.logout_all, 204, "UNAUTHENTICATED CSRF_FAILED"),
     ("GET", "me", mine.me, 200, "UNAUTHENTICATED"),
-    ("POST", "me/delete", mine.delete_me, 204, "WRONG_CREDENTIALS CSRF_FAILED TOO_MANY_ATTEMPTS"),
+    ("POST", "me/delete", mine.delete_me, 204, _CONFIRMED),
     ("GET", "sessions", mine.list_sessions, 200, "UNAUTHENTICATED"),
-    ("DELETE", "sessions/{id}", mine.end_session, 204, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
-    ("POST", "password", mine.change_password, 204, "WRONG_CREDENTIALS CSRF_FAILED TOO_MANY_ATTEMPTS"),
+    ("DELETE", "sessions/{number}", mine.end_session, 204, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
+    ("POST", "password", mine.change_password, 204, _CONFIRMED),
     ("POST", "password/forgot", by_mail.forgot, 202, "MAIL_UNAVAILABLE"),
     ("POST", "password/reset", by_mail.reset, 204, ""),
-    ("POST", "email", mine.change_email, 202, "WRONG_CREDENTIALS CSRF_FAILED TOO_MANY_ATTEMPTS MAIL_UNAVAILABLE"),
+    ("POST", "email", mine.change_email, 202, f"{_CONFIRMED} MAIL_UNAVAILABLE"),
     ("POST", "verify", by_mail.verify, 204, "CONFLICT"),
     ("POST", "verify/resend", by_mail.resend, 202, "MAIL_UNAVAILABLE"),
 )
@@ -33,16 +35,20 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
 def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
     """Add them to the program's own."""
     for method, path, function, status, codes in _TABLE:
-        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
+        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": responses(codes)}
+        if "UNAUTHENTICATED" in codes:
+            options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
+        options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 
-def _responses(codes: str) -> dict[int | str, dict[str, Any]]:
+def responses(codes: str) -> dict[int | str, dict[str, Any]]:
     """What FastAPI documents of the refusals."""
     found: dict[int | str, dict[str, Any]] = {}
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for code in ("VALIDATION_ERROR", "UNAVAILABLE", *codes.split()):
         entry = CODES[code]
-        known = found.setdefault(entry.status, {"description": entry.title})
+        known = found.setdefault(entry.status, {"description": entry.title, "content": content})
         if entry.title not in known["description"]:
             known["description"] += f", or: {entry.title}"
     return found

@@ -8,9 +8,9 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ..auth.accounts import Accounts, Caller
-from ..auth.attempts import Limit, network_of
+from ..auth.attempts import Limit
 from ..auth.people import normal_login
-from ..context import Context
+from ..context import Context, network_of
 from ..errors import Problem
 from ..http.custom import CONTEXT_KEY
 from .cookies import Cookies
@@ -28,8 +28,8 @@ def _cookies(request: Request) -> Cookies:
 
 
 def _caller(request: Request) -> Caller:
-    peer = request.client
-    return Caller(peer.host if peer else "", request.headers.get("user-agent", ""), request.scope[CONTEXT_KEY])
+    context: Context = request.scope[CONTEXT_KEY]
+    return Caller(context.ip, request.headers.get("user-agent", ""), context)
 
 
 Service = Annotated[Accounts, Depends(_accounts)]

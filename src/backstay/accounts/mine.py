@@ -18,14 +18,24 @@ from ..auth.weak import check_password
 from ..context import Context
 from ..errors import NotFoundError, Problem
 from ..schema.base import utc_now
-from .bodies import Answer, Confirmation, EmailChange, MailSent, Me, PasswordChange, SessionShown
+from .bodies import (
+    Confirmation,
+    EmailChange,
+    MailAnswer,
+    MailSent,
+    Me,
+    MeAnswer,
+    PasswordChange,
+    SessionsAnswer,
+    SessionShown,
+)
 from .by_mail import changed
 from .given import From, Jar, Service, limits_of, me_of, session_of
 
-Number = Annotated[int, Path(ge=1, lt=2**63)]
+Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
-async def me(ctx: Context, accounts: Service) -> Answer[Me]:
+async def me(ctx: Context, accounts: Service) -> MeAnswer:
     """Who is signed in."""
     async with accounts.sessions.open(ctx) as session:
         user = await me_of(accounts, session, ctx)
@@ -38,7 +48,7 @@ async def me(ctx: Context, accounts: Service) -> Answer[Me]:
         permissions=sorted(ctx.principal.permissions),
         tenant=ctx.principal.tenant,
     )
-    return Answer(data=shown)
+    return MeAnswer(data=shown)
 
 
 async def change_password(body: PasswordChange, ctx: Context, accounts: Service, caller: From) -> Response:
@@ -56,13 +66,13 @@ async def change_password(body: PasswordChange, ctx: Context, accounts: Service,
     return Response(status_code=204)
 
 
-async def change_email(body: EmailChange, ctx: Context, accounts: Service, caller: From) -> Answer[MailSent]:
+async def change_email(body: EmailChange, ctx: Context, accounts: Service, caller: From) -> MailAnswer:
     """Send a code to another address of mine; it is the account's when the code comes back."""
     session_of(ctx)
     accounts.post.require()
     user = await _confirmed(accounts, caller, body.password)
     accounts.later.start(_send_change(accounts, accounts.id_of(user), body.email))
-    return Answer(data=MailSent())
+    return MailAnswer(data=MailSent())
 
 
 async def _send_change(accounts: Accounts, user_id: Any, email: str) -> None:
@@ -88,7 +98,7 @@ async def delete_me(body: Confirmation, ctx: Context, accounts: Service, caller:
     return response
 
 
-async def list_sessions(ctx: Context, accounts: Service) -> Answer[list[SessionShown]]:
+async def list_sessions(ctx: Context, accounts: Service) -> SessionsAnswer:
     """Where I am signed in, the latest first."""
     current, sessions = session_of(ctx), accounts.tables.sessions
     async with accounts.sessions.open(ctx) as session:
@@ -96,19 +106,19 @@ async def list_sessions(ctx: Context, accounts: Service) -> Answer[list[SessionS
         rows = (await session.execute(sa.select(sessions).where(live).order_by(sessions.c.used_at.desc()))).mappings()
         names = SessionShown.model_fields.keys() - {"current"}
         shown = [SessionShown(**{n: row[n] for n in names}, current=row["id"] == current) for row in rows]
-    return Answer(data=shown)
+    return SessionsAnswer(data=shown)
 
 
-async def end_session(id: Number, ctx: Context, accounts: Service, caller: From) -> Response:
+async def end_session(number: Number, ctx: Context, accounts: Service, caller: From) -> Response:
     """Sign a device of mine out."""
     session_of(ctx)
     sessions = accounts.tables.sessions
     async with accounts.sessions.begin(ctx) as session:
-        found = await session.scalar(sa.select(sessions.c.id).where(sessions.c.id == id, _mine(accounts, ctx)))
+        found = await session.scalar(sa.select(sessions.c.id).where(sessions.c.id == number, _mine(accounts, ctx)))
         if found is None:
-            raise NotFoundError("sessions", id)
-        await end_sessions(accounts, session, [id])
-        await record(accounts, session, "logout", caller, ctx.principal.id, session_id=id)
+            raise NotFoundError("sessions", number)
+        await end_sessions(accounts, session, [number])
+        await record(accounts, session, "logout", caller, ctx.principal.id, session_id=number)
     return Response(status_code=204)
 
 

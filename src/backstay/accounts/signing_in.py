@@ -12,12 +12,12 @@ from ..auth.accounts import Accounts, Caller
 from ..auth.attempts import begin_attempt, succeed
 from ..auth.codes import make_code
 from ..auth.events import record
-from ..auth.people import normal_login, user_of
+from ..auth.people import normal_login, sign_in_facts, user_of
 from ..auth.signing_in import Grant, end_sessions, refresh, session_of_refresh, sign_in
 from ..auth.weak import check_password
 from ..context import Context
 from ..errors import FieldError, Problem
-from .bodies import Answer, CookiesSet, Granted, Login, MailSent, Refresh, Registration
+from .bodies import CookiesSet, Granted, Login, MailSent, Refresh, Registration, RegistrationAnswer, SessionAnswer
 from .cookies import CSRF_HEADER, Cookies
 from .given import From, Jar, Service, limits_of, session_of
 
@@ -26,7 +26,7 @@ Session = Granted | CookiesSet
 
 async def register(
     body: Registration, accounts: Service, jar: Jar, caller: From, response: Response
-) -> Answer[Session | MailSent]:
+) -> RegistrationAnswer:
     """Make an account.
 
     It is signed in at once, unless its address must be confirmed first. Then the answer is the same whether or not
@@ -43,7 +43,7 @@ async def register(
     if options.verify_email:
         await _register_by_mail(accounts, caller, user)
         response.status_code = 202
-        return Answer(data=MailSent())
+        return RegistrationAnswer(data=MailSent())
     try:
         async with accounts.sessions.begin(caller.context) as session:
             session.add(user)
@@ -52,7 +52,7 @@ async def register(
             grant = await sign_in(accounts, session, accounts.id_of(user), caller)
     except IntegrityError:
         raise await _taken(accounts, caller, body) from None
-    return granted(grant, body.mode, jar, response)
+    return RegistrationAnswer(data=granted(grant, body.mode, jar, response))
 
 
 async def _register_by_mail(accounts: Accounts, caller: Caller, user: Any) -> None:
@@ -84,32 +84,31 @@ async def send_verification(accounts: Accounts, user_id: Any, email: str) -> Non
     accounts.post.send_code("verify", email, token)
 
 
-async def login(body: Login, accounts: Service, jar: Jar, caller: From, response: Response) -> Answer[Session]:
+async def login(body: Login, accounts: Service, jar: Jar, caller: From, response: Response) -> SessionAnswer:
     """Sign in with a password; wrong ones make the next attempt wait."""
     tables, limits = accounts.tables, limits_of(body.login, caller)
     async with accounts.sessions.begin(caller.context) as session:
         for limit in await begin_attempt(session, tables, limits):
             await record(accounts, session, "lockout", caller, of=limit.what)
-        user = await user_of(accounts, session, normal_login(body.login))
+        user = await sign_in_facts(accounts, session, normal_login(body.login))
     right, newer = await accounts.passwords.verify(body.password, user.password_hash if user else None)
-    right = right and user.disabled_at is None
+    right = right and user.gone_at is None
     async with accounts.sessions.begin(caller.context) as session:
         if right:
             await succeed(session, tables, limits, clear=limits[0])
         if right and (user.email_verified_at is not None or not accounts.options.verify_email):
             if newer is not None:
-                session.add(user)
-                user.password_hash = newer
-            grant = await sign_in(accounts, session, accounts.id_of(user), caller)
-            return granted(grant, body.mode, jar, response)
-        known = None if user is None else accounts.id_of(user)
+                (await session.get_one(accounts.user, user.id)).password_hash = newer
+            grant = await sign_in(accounts, session, user.id, caller)
+            return SessionAnswer(data=granted(grant, body.mode, jar, response))
+        known = None if user is None else user.id
         await record(accounts, session, "login_failed", caller, known, why="unverified" if right else "credentials")
     raise Problem("EMAIL_UNVERIFIED" if right else "WRONG_CREDENTIALS")
 
 
 async def renew(
     accounts: Service, jar: Jar, caller: From, request: Request, response: Response, body: Refresh | None = None
-) -> Answer[Session]:
+) -> SessionAnswer:
     """A new access token, and a new refresh token instead of the one sent, which is spent.
 
     A spent one that is sent again ends its session: somebody else has it too.
@@ -122,7 +121,7 @@ async def renew(
         grant = await refresh(accounts, session, token, caller)
     if grant is None:
         raise Problem("INVALID_TOKEN", "The refresh token is spent, expired or unknown.")
-    return granted(grant, "token" if sent is not None else "cookie", jar, response)
+    return SessionAnswer(data=granted(grant, "token" if sent is not None else "cookie", jar, response))
 
 
 async def logout(
@@ -150,12 +149,12 @@ async def _check_csrf(accounts: Accounts, jar: Cookies, request: Request, number
         jar.check_csrf(number, request.headers.get(CSRF_HEADER))
 
 
-def granted(grant: Grant, mode: str, jar: Cookies, response: Response) -> Answer[Any]:
+def granted(grant: Grant, mode: str, jar: Cookies, response: Response) -> Session:
     """A session as it was asked for: as tokens, or in cookies."""
     response.headers["cache-control"] = "no-store"
     if mode == "cookie":
-        return Answer(data=CookiesSet(expires_in=grant.expires_s, csrf_token=jar.set(response, grant)))
-    return Answer(data=Granted(access_token=grant.access, expires_in=grant.expires_s, refresh_token=grant.refresh))
+        return CookiesSet(expires_in=grant.expires_s, csrf_token=jar.set(response, grant))
+    return Granted(access_token=grant.access, expires_in=grant.expires_s, refresh_token=grant.refresh)
 
 
 async def _taken(accounts: Accounts, caller: Caller, body: Registration) -> Problem:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -14,7 +13,9 @@ from ..db.lookups import Lookups
 from ..db.sessions import Sessions
 from ..errors import OperatorError
 from ..observe import Log
-from ..schema.kinds import plain
+from ..query.values import parse
+from ..schema.kinds import column_like, plain
+from ..schema.mixins import SoftDelete
 from ..services.mail import Mailer
 from .key_ring import KeyRing
 from .later import Later
@@ -22,6 +23,7 @@ from .passwords import Hashing, Passwords
 from .post import Post
 from .revocations import Revocations
 from .tables import AuthTables, auth_tables
+from .tenancy import DeclaredTenants, Tenancy
 from .tokens import AccessTokens
 from .user import UserBase
 from .user_events import watch_users
@@ -76,6 +78,7 @@ class Declared:
         self.user = user
         self.options = options
         self.tables: AuthTables = auth_tables(table)
+        self.tenants: DeclaredTenants | None = None
         watch_users(user)
 
 
@@ -92,7 +95,12 @@ class Accounts:
         lookups: Lookups,
         log: Log,
         mailer: Mailer | None = None,
+        named_roles: frozenset[str] = frozenset(),
     ) -> None:
+        #: `time.monotonic()` value of when this process last pruned.
+        self.pruned_at = float("-inf")
+        #: Roles that rules name.
+        self.named_roles = named_roles
         self.user: Any = declared.user
         self.tables = declared.tables
         self.options = declared.options
@@ -102,19 +110,28 @@ class Accounts:
         self.vault = Vault(config.secret)
         self.passwords = Passwords(declared.options.hashing)
         self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
-        sessions.on_commit(self.revocations.expire)
+        sessions.on_commit(self.revocations.committed)
+        tenants, keep_s = declared.tenants, config.session_cache_s
+        self.tenancy = None if tenants is None else Tenancy(tenants, lookups, self.revocations, keep_s=keep_s)
         self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
+        self.soft = issubclass(declared.user, SoftDelete)
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
         self.later = Later(log)
         pages = {"verify": self.options.verify_page, "email": self.options.verify_page}
         self.post = Post(name, mailer, self.later, pages | {"reset": self.options.reset_page})
         self.tokens = AccessTokens(config.public_url or name, name, config.access_token_s)
 
+    @property
+    def gone_at(self) -> Any:
+        """Since when a user cannot sign in: disabled, or deleted softly."""
+        disabled: Any = self.user.disabled_at
+        return sa.func.coalesce(disabled, self.user.deleted_at) if self.soft else disabled
+
     def key(self, text: object) -> Any:
         """A user's id, from its text in a token; `None` for what can be nobody's."""
         if isinstance(text, str):
             try:
-                return UUID(text) if self.uuid_keys else int(text)
+                return parse(column_like(self.tables.user_key.type, nullable=False), text)
             except ValueError:
                 return None
         return text

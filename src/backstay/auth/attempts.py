@@ -8,7 +8,6 @@ Cheat Sheet). Addresses without an account are counted just so.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from .tables import AuthTables
 WAIT_S_MAX = 900
 #: Failures that are older no longer count.
 FORGET_S = 3_600
-_IPV6_PREFIX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +44,6 @@ class Limit:
     def subject(self) -> str:
         """Its key in the table."""
         return f"{self.what}:{hashlib.sha256(self.who.encode()).hexdigest()[:32]}"
-
-
-def network_of(ip: str) -> str:
-    """Whoever has an IPv6 address has its whole /64.
-
-    Example:
-        >>> network_of("2001:db8::1"), network_of("192.0.2.1")
-        ('2001:db8::/64', '192.0.2.1')
-    """
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return ip
-    return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False)) if address.version == 6 else ip
 
 
 async def begin_attempt(session: AsyncSession, tables: AuthTables, limits: Sequence[Limit]) -> list[Limit]:

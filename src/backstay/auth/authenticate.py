@@ -77,7 +77,7 @@ class Authenticator:
 
     async def _of_session(self, token: bytes, context: Context) -> Found:
         accounts = self._accounts
-        await accounts.keys.load_once(context)
+        await accounts.keys.load_once()
         claims = accounts.tokens.read(token, accounts.keys.get)
         rows = await self._lookups.rows(self._session, (claims.session, utc_now()), context)
         if not rows or str(rows[0][0]) != claims.subject:
@@ -105,5 +105,5 @@ def _session_query(accounts: Accounts) -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(grants, grants.c.user_id == sessions.c.user_id)
         .outerjoin(roles, roles.c.name == grants.c.role)
         .where(sessions.c.id == given(0, sa.BigInteger()), sessions.c.ended_at.is_(None))
-        .where(sessions.c.expires_at > given(1, UtcDateTime()), user.disabled_at.is_(None))
+        .where(sessions.c.expires_at > given(1, UtcDateTime()), accounts.gone_at.is_(None))
     )

@@ -42,15 +42,15 @@ class KeyRing:
         if kind in ("keys", ALL):
             self._loaded = False
 
-    async def load_once(self, context: Context) -> None:
+    async def load_once(self) -> None:
         """Read the keys, unless they are known."""
         if not self._loaded:
-            async with self._sessions.open(context) as session:
+            async with self._sessions.open() as session:
                 await self._load(session)
 
     async def public(self, context: Context) -> list[Mapping[str, Any]]:
         """The public halves, for other services (RFC 7517)."""
-        await self.load_once(context)
+        await self.load_once()
         if not self._keys:
             async with self._sessions.begin(context) as session:
                 await self.current(session)

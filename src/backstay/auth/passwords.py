@@ -95,9 +95,9 @@ class Passwords:
     def _readable(self, kept: str) -> bool:
         """Whether a hash is of a kind that is strong enough to be believed."""
         bcrypt = _BCRYPT.match(kept)
-        if bcrypt is not None:
-            return int(bcrypt[1]) >= BCRYPT_ROUNDS_MIN
-        return any(hasher.identify(kept) for hasher in self._library.hashers[:1])
+        if bcrypt is not None and int(bcrypt[1]) < BCRYPT_ROUNDS_MIN:
+            return False
+        return any(hasher.identify(kept) for hasher in self._library.hashers)
 
     def close(self) -> None:
         """End the threads."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from .tables import AuthTables
 _ORDER = 0x6261636B73746179
 #: How many a process takes in at once; after more of them it forgets everything.
 _NEWS_MAX = 500
+#: In the `info` of a session that revoked something.
+REVOKED = "backstay_revoked"
 #: Of everybody and everything.
 ALL = "all"
 Forget = Callable[[str, str], None]
@@ -34,6 +36,7 @@ async def revoke(session: AsyncSession, tables: AuthTables, kind: str, subject: 
         kind: `session`, `user`, `key`, `client`, or `keys` for the signing keys.
         subject: the id of the session or the user; empty for keys.
     """
+    session.info[REVOKED] = True
     for statement in revoking(session.get_bind().dialect.name, tables, kind, subject):
         await session.execute(statement)
 
@@ -95,8 +98,13 @@ class Revocations:
         await asyncio.shield(self._looking)
         return None
 
+    def committed(self, info: Mapping[Any, Any]) -> None:
+        """Look at once when this process itself has revoked something."""
+        if info.get(REVOKED):
+            self.expire()
+
     def expire(self) -> None:
-        """Look again at the next occasion: this process has just committed something."""
+        """Look again at the next occasion."""
         self.until = 0.0
         self._epoch += 1
 
@@ -116,7 +124,10 @@ class Revocations:
     def _take(self, rows: Rows, started: float, epoch: int) -> None:
         if self.seen < 0:
             self.seen = rows[0][0]
+            self._tell(ALL, "")  # what is known was learnt before anybody listened
         elif len(rows) < _NEWS_MAX:
+            if rows and rows[0][0] != self.seen + 1:
+                self._tell(ALL, "")  # some were deleted by now, or a transaction was undone
             for number, kind, subject in rows:
                 self.seen = number
                 self._tell(kind, subject)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ..schema.base import utc_now
 from .accounts import Accounts, Caller
 from .events import record
+from .prune import prune_sometimes
 from .revocations import revoke
 from .vault import hashed, random_token
 
@@ -52,8 +53,12 @@ async def sign_in(
     Args:
         session: a transaction, as `Sessions.begin` gives it.
         kind: how they proved it, such as `password` or `oauth:github`; they see it in the list of their sessions.
+        tenant: the key of the tenant that it is for; by default the only one that they belong to.
     """
     tables, now = accounts.tables, utc_now()
+    if tenant is None and accounts.tenancy is not None:
+        only = await accounts.tenancy.only(session, user_id)
+        tenant = None if only is None else only.tenant
     row = {
         "user_id": user_id,
         "kind": kind,
@@ -65,6 +70,7 @@ async def sign_in(
     }
     number = await session.scalar(sa.insert(tables.sessions).values(row).returning(tables.sessions.c.id))
     assert number is not None, "INSERT … RETURNING returns its row"
+    prune_sometimes(accounts)
     await record(accounts, session, "login", caller, user_id, by=kind, session_id=number)
     return await _grant(accounts, session, number, user_id, tenant)
 

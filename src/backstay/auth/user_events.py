@@ -6,10 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, object_session
 
-from .revocations import revoking
+from .revocations import REVOKED, revoking
 from .tables import auth_tables
+
+_GONE = ("disabled_at", "deleted_at")
 
 
 def watch_users(user: type[Any]) -> None:
@@ -20,7 +22,8 @@ def watch_users(user: type[Any]) -> None:
 
 
 def _updated(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
-    if sa.inspect(user).attrs.disabled_at.history.has_changes():
+    state = sa.inspect(user)
+    if any(state.attrs[name].history.has_changes() for name in _GONE if name in state.attrs):
         _revoke(mapper, connection, user)
 
 
@@ -29,6 +32,9 @@ def _deleted(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
 
 
 def _revoke(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
+    session = object_session(user)
+    assert session is not None, "a session is flushing it"
+    session.info[REVOKED] = True
     table: Any = mapper.local_table
     key = mapper.primary_key_from_instance(user)[0]
     for statement in revoking(connection.dialect.name, auth_tables(table), "user", key):

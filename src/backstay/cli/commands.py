@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from .auth import auth_app
 from .db import db_app
+from .rules import rules_app
 
 cli = typer.Typer(
     name="backstay",
@@ -18,7 +20,9 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+cli.add_typer(auth_app)
 cli.add_typer(db_app)
+cli.add_typer(rules_app)
 
 Target = Annotated[
     str, typer.Argument(help="module:app, a Python file, or a database URL. Default: app.py or main.py here.")

@@ -24,12 +24,20 @@ from .target import Loaded, load_target
 
 if TYPE_CHECKING:
     from ..app import Backstay
+    from ..auth.accounts import Accounts
+    from ..services.mail import Mail
 
 CHILD = "BACKSTAY_CHILD"
 FIRST, WORKER, DEV = "first", "worker", "dev"
 #: Requests leave no cycles behind, so looking for them every 700 allocations finds nothing.
 GC_ALLOCATIONS = 50_000
 DRAIN_POLL_S = 0.02
+#: How long the headers of a request may take, and a connection may rest between two.
+HEADERS_MS = 10_000
+#: The headers of one request.
+HEADER_BYTES_MAX = 65_536
+#: Requests at once on one HTTP/2 connection.
+STREAMS_MAX = 128
 #: A worker that stops so soon after the first start has a fault that starting it again does not mend.
 STARTUP_S = 2.0
 OPERATOR_ERROR = 2
@@ -83,8 +91,8 @@ def _check_port(config: Config, *, shared: bool) -> None:
 
 
 async def _serve(app: Backstay, *, quiet: bool) -> None:
-    from granian.constants import Interfaces
-    from granian.http import HTTP1Settings
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings, HTTP2Settings
     from granian.server.embed import Server
 
     logging.getLogger("_granian").setLevel(logging.ERROR)
@@ -92,7 +100,10 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
     runtime = app.start()
     if not app.existing:
         tables = [resource.table.sql for resource in runtime.engine.catalog.resources.values()]
+        tables += runtime.accounts.tables.all() if runtime.accounts is not None else []
         await check_tables(runtime.database, runtime.dialect, tables)
+    if runtime.accounts is not None:
+        await runtime.accounts.keys.load_once()  # made with another secret, they are better found now
     # What was imported and built lives for ever: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -102,7 +113,12 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
         address=config.host,
         port=config.port,
         interface=Interfaces.ASGINL,
-        http1_settings=HTTP1Settings(header_read_timeout=10_000),
+        # Where it may be either, a connection is given all the time in the world to say which it speaks.
+        http=HTTPModes.auto if config.http2 else HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS, max_buffer_size=HEADER_BYTES_MAX),
+        http2_settings=HTTP2Settings(
+            max_headers_size=HEADER_BYTES_MAX, max_concurrent_streams=STREAMS_MAX, keep_alive_interval=HEADERS_MS
+        ),
         backlog=1_024,
         websockets=True,
         log_enabled=False,
@@ -114,6 +130,7 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
     serving = asyncio.ensure_future(server.serve())
     if not quiet:
         _announce(app)
+        _warn_of_mail(runtime.accounts)
     waiting = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -145,8 +162,19 @@ def _announce(app: Backstay) -> None:
     sys.stderr.flush()
 
 
+def _warn_of_mail(accounts: Accounts | None) -> None:
+    if accounts is not None and accounts.post.mailer is None and accounts.options.verify_email:
+        hint = "declare @app.mailer, or AccountOptions(verify_email=False)"
+        sys.stderr.write(f"  warning: nobody can register, because no mail can be sent: {hint}\n")
+
+
+async def _print_mail(mail: Mail) -> None:
+    sys.stderr.write(f"  mail to {mail.to}: {mail.subject}\n    " + mail.text.strip().replace("\n", "\n    ") + "\n")
+    sys.stderr.flush()
+
+
 def _prepare_dev(loaded: Loaded) -> None:
-    """What development gives for free: a secret, and the safe migrations."""
+    """What development gives for free: a secret, mail on the terminal, and the safe migrations."""
     app = loaded.app
     if not app.config.secret:
         secret = kept_secret()
@@ -154,6 +182,8 @@ def _prepare_dev(loaded: Loaded) -> None:
             secret = make_secret()
             sys.stderr.write(f"  no BACKSTAY_SECRET: made one in {FILE}; `backstay token NAME` signs with it\n")
         app.configure(secret=secret)
+    if app.mail_sender is None:
+        app.mailer(_print_mail)
     if loaded.folder is not None:
         apply_safe_migrations(loaded)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Problem
-from ..http.messages import Request, Response
+from ..http.messages import Page, Request, Response
 from .pages import ASSETS_URL, CONTENT_SECURITY_POLICY, asset, asset_plain, reference_page
 
 
@@ -20,7 +20,7 @@ class Docs:
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
         ]
-        return Response(200, self._page, headers)
+        return Page(200, self._page, headers)
 
     def asset(self, request: Request) -> Response:
         """One of its files; the name carries its version, so it may be kept for ever."""

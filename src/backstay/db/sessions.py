@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
@@ -43,10 +43,10 @@ class Sessions:
         self._turn = turn
         self._reading: AsyncEngine | None = None
         self._writing: AsyncEngine | None = None
-        self._committed: list[Callable[[], object]] = []
+        self._committed: list[Callable[[Mapping[Any, Any]], object]] = []
 
-    def on_commit(self, listener: Callable[[], object]) -> None:
-        """Call this after each transaction of this process that was committed."""
+    def on_commit(self, listener: Callable[[Mapping[Any, Any]], object]) -> None:
+        """Call this with the `info` of each session of this process that was committed."""
         self._committed.append(listener)
 
     def open(self, context: Context | None = None) -> AsyncSession:
@@ -77,6 +77,7 @@ class Sessions:
         bound = asyncio.timeout(context.deadline - time.monotonic())
         try:
             async with bound, self._turn(context), _session(self._writing, context) as session, session.begin():
+                info = session.info
                 yield session
         except PoolTimeoutError:
             raise _unavailable("Too many transactions are waiting.") from None
@@ -90,7 +91,7 @@ class Sessions:
                 raise
             raise problem from error
         for listener in self._committed:
-            listener()
+            listener(info)
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -26,21 +26,38 @@ class CustomEndpoints:
         from fastapi.exceptions import RequestValidationError
         from starlette.exceptions import HTTPException
 
-        self.app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None)
+        plain: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+        # An operation is called as its function is: clients are generated with these names.
+        self.app = FastAPI(title=title, generate_unique_id_function=_name_of, **plain)
         #: (method, path) of each, in the order of their declaration.
         self.paths: list[tuple[str, str]] = []
+        #: The rate of those that have one of their own, by path.
+        self.limits: dict[str, str] = {}
+        self._patterns: list[tuple[str, Any, str]] = []
         self.app.add_exception_handler(Problem, _answer)
         self.app.add_exception_handler(RequestValidationError, _answer_invalid)
         self.app.add_exception_handler(HTTPException, _answer_http)
         self.app.add_exception_handler(Exception, _answer_failure)
 
-    def add(self, method: str, path: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """A decorator that serves a function at a path; a parameter of type `Context` is the request's."""
+    def add(
+        self, method: str, path: str, *, limit: str = "", **options: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """A decorator that serves a function at a path; a parameter of type `Context` is the request's.
+
+        Args:
+            limit: its own rate limit, such as `10/minute`; it holds for all methods of the path.
+            options: FastAPI's.
+        """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            from starlette.routing import compile_path
+
             _inject_context(function)
             self.app.add_api_route(path, function, methods=[method], **options)
             self.paths.append((method, path))
+            self._patterns.append((method, compile_path(path)[0], path))
+            if limit:
+                self.limits[path] = limit
             return function
 
         return register
@@ -48,6 +65,13 @@ class CustomEndpoints:
     def literal_paths(self) -> frozenset[tuple[str, bytes]]:
         """(method, path) of the endpoints without path parameters."""
         return frozenset((method, path.encode()) for method, path in self.paths if "{" not in path)
+
+    def declared(self, method: str, path: str) -> str:
+        """The path of the endpoint that answers a request, as it was declared; empty when none does."""
+        for known, pattern, template in self._patterns:
+            if known == method and pattern.match(path):
+                return template
+        return ""
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's description of the endpoints."""
@@ -72,7 +96,11 @@ class Endpoints:
         return self._custom
 
     def route(self, method: str, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A custom endpoint: an ordinary FastAPI route. `options` are FastAPI's."""
+        """A custom endpoint: an ordinary FastAPI route.
+
+        Args:
+            options: FastAPI's, and `limit`, a rate of its own such as `10/minute`.
+        """
         return self.custom_endpoints().add(method, path, **options)
 
     def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
@@ -94,6 +122,10 @@ class Endpoints:
     def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
         """A custom `DELETE` endpoint."""
         return self.route("DELETE", path, **options)
+
+
+def _name_of(route: Any) -> str:
+    return str(route.name)
 
 
 def _inject_context(function: Callable[..., Any]) -> None:
@@ -134,6 +166,8 @@ async def _answer_invalid(request: Any, error: Any) -> Any:
 
 
 async def _answer_http(request: Any, error: Any) -> Any:
+    if isinstance(error.__cause__, Problem):  # of the frame, while FastAPI read the body
+        return await _answer(request, error.__cause__)
     code = _CODES.get(error.status_code, "VALIDATION_ERROR" if error.status_code < 500 else "INTERNAL")
     problem = Problem(code, str(error.detail), headers=tuple(dict[str, str](error.headers or {}).items()))
     problem.status = error.status_code

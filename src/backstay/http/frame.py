@@ -1,7 +1,7 @@
 """The frame: one ASGI callable that wraps every request, generated or custom.
 
-In: request id, size limits, principal. Out: problem details for any failure, the frame's headers, one log
-line and the metrics. It is one function on purpose: a stack of middleware would cost more than the query.
+In: request id, size limits, client address, principal, rate limit. Out: problem details for any failure, the frame's
+headers, one log line and the metrics. It is flat on purpose: a stack of middleware would cost more than the query.
 """
 
 from __future__ import annotations
@@ -19,25 +19,42 @@ from ..config import Config
 from ..context import ANONYMOUS, ClientGoneError, Context, Principal
 from ..errors import Problem, problem_body
 from ..observe import Log, Observations, Series
-from .consistency import position_headers, read_after
+from ..stores.limits import Verdict
+from .consistency import read_after
+from .cors import is_preflight
 from .custom import CONTEXT_KEY
-from .messages import PROBLEM_TYPE, Header, Receive, Request, Response, Scope, Send
+from .deadline import in_time
+from .headers import Outgoing
+from .messages import PROBLEM_TYPE, Application, Receive, Request, Response, Scope, Send
+from .patience import Patience
+from .proxies import Proxies
+from .quotas import Quotas, address_of
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 #: Whose request it is, for one that has a credential.
 Authenticate = Callable[[Request], "Principal | Awaitable[Principal]"]
 #: `(handler, series of its route)` for a request; `None` leaves it to the custom endpoints.
 Route = Callable[[Request], "tuple[Handler, Series] | None"]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
-NO_SNIFF = (b"x-content-type-options", b"nosniff")
 #: What clients mostly send in Accept; anything else is looked at.
 _ACCEPTED = frozenset({None, b"*/*", b"application/json"})
 _JSON_MEDIA = (b"json", b"*/*", b"application/*")
+#: Headers in one request; the server bounds their bytes.
+HEADERS_MAX = 100
+#: Two of these would mean different things to different readers.
+_SINGLE = (
+    *(b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding"),
+    *(b"authorization", b"origin"),
+)
+#: Whoever is in front may have read any other as no body at all.
+_TRANSFERS = frozenset({None, b"chunked"})
+#: Where readers may disagree on where a request ends, nothing after it is read.
+_CLOSE = (("connection", "close"),)
 FLUSH_S = 0.2
 #: What the log says of a request whose client went away before an answer.
-_DISCONNECTED = Response(499, b"", [])
+_DISCONNECTED = 499
+_UNLIMITED = Quotas(None, {})
 
 
 class Frame:
@@ -46,8 +63,13 @@ class Frame:
     Args:
         route: the generated endpoint of a request, if it is one.
         other: the endpoint of any other request.
+        quotas: the rate limits of routes.
         fallback: the ASGI app of the custom endpoints, if there is one.
         cookies: whether a cookie may be a credential.
+        visitors: whether it matters who asks where there is no credential.
+
+    Raises:
+        OperatorError: a setting of CORS or of trusted proxies that says nothing.
     """
 
     def __init__(
@@ -59,24 +81,33 @@ class Frame:
         *,
         observations: Observations,
         log: Log,
+        quotas: Quotas = _UNLIMITED,
         fallback: Application | None = None,
         success_flag: bool = False,
         cookies: bool = False,
+        visitors: bool = False,
     ) -> None:
         self._cookies = cookies
+        self._visitors = visitors
         self.observations = observations
         self.log = log
         self._route = route
         self._other_route = other
         self._authenticate = authenticate
+        self._quotas = quotas
         self._fallback = fallback
-        self._custom = observations.request("*", "custom")
         self._config = config
         self._timeout_s = config.request_timeout_s
         self._url_bytes_max = config.url_bytes_max
         self._success_flag = success_flag
         self._lines = log.enabled("info")
         self._replicated = bool(config.replicas)
+        self._proxies = Proxies(config.trusted_proxies) if config.trusted_proxies else None
+        self._outgoing = Outgoing(config)
+        self._cors = self._outgoing.cors
+        self._patience = Patience()
+        self._custom = observations.request("*", "custom")
+        self._preflights = observations.request("OPTIONS", "preflight")
         self._unrouted = observations.request("*", "unmatched")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,109 +115,153 @@ class Frame:
         if scope["type"] != "http":
             return await self._other(scope, receive, send)
         started = time.monotonic()
-        observations = self.observations
-        observations.in_flight += 1
+        self.observations.in_flight += 1
+        request = self._open(scope, receive, started)
+        context = request.context
+        status, size = _DISCONNECTED, 0
+        seconds: float | None = None
+        try:
+            try:
+                response = await self._answer(request, receive, send)
+            except Problem as problem:
+                response = await self._refuse(problem, request)
+            except ClientGoneError:
+                return None
+            except Exception as error:
+                response = self._failure(error, request)
+            status, size = response.status, len(response.body)
+            if request.sent:
+                return None
+            seconds = time.monotonic() - started
+            self._outgoing.finish(response, request, seconds)
+            await send({"type": "http.response.start", "status": status, "headers": response.headers})
+            body = response.body if request.method != "HEAD" else b""
+            await send({"type": "http.response.body", "body": body})
+        finally:
+            self.observations.in_flight -= 1
+            if seconds is None:
+                seconds = time.monotonic() - started
+            (request.series or self._unrouted).add(seconds, status)
+            if self._lines:
+                self.log.request(context, request.method, request.path, status, seconds, size)
+
+    def _open(self, scope: Scope, receive: Receive, started: float) -> Request:
+        """The request with its id, its deadline and its client's address."""
         context = Context("", ANONYMOUS, started + self._timeout_s)
-        request = Request(scope, receive, context, self._config.body_bytes_max)
+        request = Request(scope, receive, context, started, self._config.body_bytes_max, self._patience)
         given = request.headers.get(b"x-request-id")
         if given is None or not _REQUEST_ID.match(given):
             context.request_id = str(uuid7())
         else:
             context.request_id = given.decode("ascii")
-        series = self._unrouted
-        response: Response = _DISCONNECTED
-        seconds: float | None = None
-        try:
-            try:
-                headers = request.headers
-                if (
-                    len(request.path) + len(request.query) > self._url_bytes_max
-                    or headers.get(b"accept") not in _ACCEPTED
-                ):
-                    self._admit(request)
-                if self._replicated:
-                    context.read_after = read_after(headers)
-                if b"authorization" in headers or (self._cookies and b"cookie" in headers):
-                    principal = self._authenticate(request)
-                    context.principal = principal if isinstance(principal, Principal) else await principal
-                found = self._route(request) or self._other_route(request)
-                if found is None:
-                    series = self._custom
-                    response = await self._serve_custom(request, receive, send, started)
-                    return None
-                handler, series = found
-                answer = handler(request)
-                if isinstance(answer, Response):
-                    response = answer
-                else:
-                    if request.method == "GET":  # it has no body that somebody might still read
-                        context.receive = receive
-                    response = await answer
-            except Problem as problem:
-                response = self.problem(problem, request)
-            except ClientGoneError:
-                return None
-            except Exception as error:
-                response = self._failure(error, request)
-            out = response.headers
-            seconds = time.monotonic() - started
-            out += framed(response, context, seconds)
-            if context.wrote:
-                out += position_headers(context.wrote)
-            await send({"type": "http.response.start", "status": response.status, "headers": out})
-            body = response.body if request.method != "HEAD" else b""
-            await send({"type": "http.response.body", "body": body})
-        finally:
-            observations.in_flight -= 1
-            if seconds is None:
-                seconds = time.monotonic() - started
-            series.add(seconds, response.status)
-            if self._lines:
-                size = len(response.body)
-                self.log.request(context, request.method, request.path, response.status, seconds, size)
+        client = scope.get("client")
+        if client is not None:
+            context.ip = client[0]
+        context.scheme = scope.get("scheme", "http")
+        if self._proxies is not None:
+            context.ip, context.scheme = self._proxies.client(context.ip, context.scheme, scope["headers"])
+        return request
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> Response:
+        """Everything between the request and its response.
+
+        Raises:
+            Problem: every refusal.
+        """
+        headers, context = request.headers, request.context
+        given = len(request.scope["headers"])
+        if (
+            len(request.path) + len(request.query) > self._url_bytes_max
+            or headers.get(b"accept") not in _ACCEPTED
+            or headers.get(b"transfer-encoding") not in _TRANSFERS
+            or given != len(headers)
+            or given > HEADERS_MAX
+        ):
+            self._admit(request)
+        if self._cors is not None and request.method == "OPTIONS" and is_preflight(request):
+            request.series = self._preflights
+            return self._cors.preflight(request)
+        if self._replicated:
+            context.read_after = read_after(headers)
+        if b"authorization" in headers or (self._cookies and b"cookie" in headers) or self._visitors:
+            principal = self._authenticate(request)
+            context.principal = principal if isinstance(principal, Principal) else await principal
+        found = self._route(request) or self._other_route(request)
+        quotas = self._quotas
+        if found is not None:
+            handler, request.series = found
+            quota = quotas.routes.get(request.series, quotas.default)
+        else:
+            handler, request.series = None, self._custom
+            quota = quotas.custom(request) if quotas.custom is not None else quotas.default
+        if quota is not None:
+            verdict = quota.hit(context.principal.counted or address_of(context.ip))
+            if not isinstance(verdict, tuple):
+                verdict = await verdict
+            request.quota = quota.headers(verdict)
+            if verdict[0] < 0:
+                raise quota.refusal(verdict)
+        if handler is None:
+            return await self._serve_custom(request, send)
+        answer = handler(request)
+        if isinstance(answer, Response):
+            return answer
+        if request.method == "GET":  # it has no body that somebody might still read
+            context.receive = receive
+        return await answer
 
     def _admit(self, request: Request) -> None:
-        """Limits of the URL and of what the caller accepts: refused before any routing."""
+        """Limits of the URL and the headers, and what the caller accepts: refused before any routing."""
         if len(request.path) + len(request.query) > self._url_bytes_max:
             raise Problem("URI_TOO_LONG", f"A URL may have {self._url_bytes_max} bytes.")
         headers = request.headers
+        given = request.scope["headers"]
+        if len(given) > HEADERS_MAX:
+            raise Problem("HEADERS_TOO_LARGE", f"A request may have {HEADERS_MAX} headers.")
+        if len(given) != len(headers):
+            names = [name for name, _ in given]
+            twice = next((name for name in _SINGLE if names.count(name) > 1), None)
+            if twice is not None:
+                raise Problem("MALFORMED_REQUEST", f"The header {twice.decode()} is there twice.", headers=_CLOSE)
+            if b"cookie" in headers:  # HTTP/2 may send each cookie by itself (RFC 9113, 8.2.3)
+                headers[b"cookie"] = b"; ".join(value for name, value in given if name == b"cookie")
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise Problem("MALFORMED_REQUEST", "Transfer-Encoding may only be chunked.", headers=_CLOSE)
         accept = headers.get(b"accept")
         if accept is not None and request.path.startswith(self._config.base_path.encode()):
             lowered = accept.lower()
             if not any(media in lowered for media in _JSON_MEDIA):
                 raise Problem("NOT_ACCEPTABLE")
 
-    async def _serve_custom(self, request: Request, receive: Receive, send: Send, started: float) -> Response:
+    async def _serve_custom(self, request: Request, send: Send) -> Response:
         """A custom endpoint answers; the frame's headers join its own."""
         fallback = self._fallback
         assert fallback is not None, "the router leaves requests only to custom endpoints that exist"
-        context = request.context
-        request.scope[CONTEXT_KEY] = context
+        request.check_body()
+        request.scope[CONTEXT_KEY] = request.context
         seen = Response(500, b"", [])
-        sent = False
+
+        too_large = False
 
         async def watch(message: MutableMapping[str, Any]) -> None:
-            nonlocal sent
+            nonlocal too_large
+            too_large = too_large or _is_too_large(message, self._config.result_bytes_max)
+            if too_large:
+                return
             if message["type"] == "http.response.start":
-                sent = True
+                request.sent = True
                 seen.status = message["status"]
-                spent = (time.monotonic() - started) * 1000
-                timing = f'app;dur={spent:.3f}, statements;desc="{context.statements}"'
-                extra = [(b"x-request-id", context.request_id.encode()), (b"server-timing", timing.encode())]
-                if context.wrote:
-                    extra += position_headers(context.wrote)
-                message["headers"] = [*message.get("headers", []), *extra, NO_SNIFF]
+                message["headers"] = self._outgoing.joined(message.get("headers", []), request)
             await send(message)
 
         try:
-            await fallback(request.scope, receive, watch)
+            await in_time(fallback, request, watch)
         except Exception as error:
-            failure = self._failure(error, request)
-            if not sent:
-                headers = [*failure.headers, *framed(failure, context, time.monotonic() - started)]
-                await send({"type": "http.response.start", "status": failure.status, "headers": headers})
-                await send({"type": "http.response.body", "body": failure.body})
-            return failure
+            if not request.sent:
+                raise
+            return self._failure(error, request)
+        if too_large:
+            raise Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
         return seen
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,8 +270,19 @@ class Frame:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
+    async def _refuse(self, problem: Problem, request: Request) -> Response:
+        """The response of a refusal; one that came before the rate limit counts, too."""
+        default = self._quotas.default
+        if request.quota is None and default is not None:
+            found = default.hit(request.context.principal.counted or address_of(request.context.ip))
+            verdict: Verdict = found if isinstance(found, tuple) else await found
+            request.quota = default.headers(verdict)
+            if verdict[0] < 0:
+                problem = default.refusal(verdict)
+        return self.problem(problem, request)
+
     def problem(self, problem: Problem, request: Request) -> Response:
-        """The response of a refusal."""
+        """The response of a problem."""
         path = request.path.decode("ascii", "replace")[:512]
         body = problem_body(
             problem, instance=path, request_id=request.context.request_id, success_flag=self._success_flag
@@ -216,13 +302,11 @@ class Frame:
         asyncio.get_running_loop().call_later(FLUSH_S, self.log.flush)
 
 
-def framed(response: Response, context: Context, seconds: float) -> tuple[Header, ...]:
-    """The headers that every response has."""
-    database_ms = context.database_s * 1000
-    spent = (database_ms, seconds * 1000 - database_ms, context.statements)
-    return (
-        (b"content-length", b"%d" % len(response.body)),
-        (b"x-request-id", context.request_id.encode()),
-        (b"server-timing", b'db;dur=%.3f, app;dur=%.3f, statements;desc="%d"' % spent),
-        NO_SNIFF,
-    )
+def _is_too_large(message: MutableMapping[str, Any], bytes_max: int) -> bool:
+    """Whether a JSON answer begins that is larger than answers may be; files and streams may be."""
+    if message["type"] != "http.response.start":
+        return False
+    headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", ())}
+    size = headers.get(b"content-length", b"")
+    json = headers.get(b"content-type", b"").startswith(b"application/json")
+    return json and size.isdigit() and int(size) > bytes_max

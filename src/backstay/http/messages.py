@@ -8,13 +8,18 @@ from urllib.parse import unquote_to_bytes
 
 from ..context import Context, Receive
 from ..errors import Problem
+from ..observe import Series
+from .patience import Patience, body_until
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
+#: ASGI's.
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON_TYPE = (b"content-type", b"application/json")
 PROBLEM_TYPE = (b"content-type", b"application/problem+json")
+_PLAIN = frozenset({b"", b"identity"})
 
 
 class Request:
@@ -23,13 +28,40 @@ class Request:
     Attributes:
         path: the path as sent, still percent-encoded.
         query: the query string as sent.
-        headers: the last value of each header, by lower-case name.
+        headers: the last value of each header, by lower-case name; the frame refuses two where one is meant.
         key: the parts of the key in the path, once it is routed.
+        started: when it came, as `time.monotonic()`.
+        series: of its route, once it is routed.
+        quota: what its response says of the rate limit, once it is counted.
+        sent: whether a custom endpoint has begun to answer.
     """
 
-    __slots__ = ("body_bytes_max", "context", "headers", "key", "method", "path", "query", "receive", "scope")
+    __slots__ = (
+        "body_bytes_max",
+        "context",
+        "headers",
+        "key",
+        "method",
+        "path",
+        "patience",
+        "query",
+        "quota",
+        "receive",
+        "scope",
+        "sent",
+        "series",
+        "started",
+    )
 
-    def __init__(self, scope: Scope, receive: Receive, context: Context, body_bytes_max: int) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        context: Context,
+        started: float,
+        body_bytes_max: int,
+        patience: Patience,
+    ) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
@@ -38,45 +70,90 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.receive = receive
         self.context = context
+        self.started = started
         self.body_bytes_max = body_bytes_max
+        self.patience = patience
         self.key: list[str] = []
+        self.series: Series | None = None
+        self.quota: tuple[Header, ...] | None = None
+        self.sent = False
 
     async def body(self) -> bytes:
         """The whole body.
 
         Raises:
-            Problem: `PAYLOAD_TOO_LARGE` before more than the limit is held.
+            Problem: `PAYLOAD_TOO_LARGE` before more than the limit is held, `REQUEST_TIMEOUT`, and
+                `UNSUPPORTED_MEDIA_TYPE` for a compressed one.
         """
-        declared = self.headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > self.body_bytes_max:
-            raise _too_large(self.body_bytes_max)
-        message = await self.receive()
+        self.check_body()
+        message = await self.message(0)
         chunk: bytes = message.get("body", b"")
         if len(chunk) > self.body_bytes_max:
-            raise _too_large(self.body_bytes_max)
+            raise self._too_large()
         if not message.get("more_body"):
             self.context.receive = self.receive
             return chunk
         chunks, size = [chunk], len(chunk)
         while message.get("more_body"):
-            message = await self.receive()
+            message = await self.message(size)
             if message["type"] == "http.disconnect":
                 raise Problem("MALFORMED_REQUEST", "The body ended early.")
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > self.body_bytes_max:
-                raise _too_large(self.body_bytes_max)
+                raise self._too_large()
             chunks.append(chunk)
         self.context.receive = self.receive
         return b"".join(chunks)
 
+    def check_body(self) -> None:
+        """Refuse a body by its headers, before any of it is read.
 
-def _too_large(limit: int) -> Problem:
-    return Problem("PAYLOAD_TOO_LARGE", f"A body may have {limit} bytes.")
+        Raises:
+            Problem: `PAYLOAD_TOO_LARGE`, `UNSUPPORTED_MEDIA_TYPE`.
+        """
+        headers = self.headers
+        declared = headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > self.body_bytes_max:
+            raise self._too_large()
+        if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() not in _PLAIN:
+            # Decoding would let a few bytes become gigabytes.
+            coding = headers[b"content-encoding"].decode("latin-1")[:40]
+            detail = f"A body with Content-Encoding {coding} is not read."
+            hint = "Send the body as it is, without Content-Encoding."
+            raise Problem("UNSUPPORTED_MEDIA_TYPE", detail, hint=hint, headers=(("accept-encoding", "identity"),))
+
+    async def message(self, received: int) -> MutableMapping[str, Any]:
+        """The next part of the body, of which so many bytes have come.
+
+        Raises:
+            Problem: `REQUEST_TIMEOUT`.
+        """
+        return await self.patience.wait(self.receive, body_until(self.started, received, self.context.deadline))
+
+    def bounded(self) -> Receive:
+        """ASGI's `receive` with the limits of `body`, for who reads the body in parts."""
+        size, ended = 0, False
+
+        async def receive() -> MutableMapping[str, Any]:
+            nonlocal size, ended
+            if ended:
+                return await self.receive()
+            message = await self.message(size)
+            size += len(message.get("body", b""))
+            ended = not message.get("more_body")
+            if size > self.body_bytes_max:
+                raise self._too_large()
+            return message
+
+        return receive
+
+    def _too_large(self) -> Problem:
+        return Problem("PAYLOAD_TOO_LARGE", f"A body may have {self.body_bytes_max} bytes.")
 
 
 class Response:
-    """What a front end answers; the frame adds its own headers."""
+    """What a front end answers, as data; the frame adds its own headers."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -84,6 +161,12 @@ class Response:
         self.status = status
         self.body = body
         self.headers = headers
+
+
+class Page(Response):
+    """What a browser shows: it says itself what it may load, by its own Content-Security-Policy."""
+
+    __slots__ = ()
 
 
 def decoded(raw: bytes, what: str) -> str:

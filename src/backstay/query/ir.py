@@ -212,19 +212,24 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """New values for some columns of one row: column *i* takes value *i*, the key's slots follow."""
+    """New values for some columns of one row: column *i* takes value *i*, the key's slots follow.
+
+    `version` is the slot of the version that the row must have.
+    """
 
     resource: str
     columns: tuple[str, ...]
     key: tuple[int, ...]
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """One row less."""
+    """One row less; `version` as in `Update`."""
 
     resource: str
     key: tuple[int, ...]
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

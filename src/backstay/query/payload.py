@@ -19,12 +19,10 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, PlainValidato
 from pydantic import ValidationError as PydanticError
 from typing_extensions import TypedDict
 
-from ..errors import FieldError, ValidationError, perhaps
+from ..errors import FIELD_ERRORS_MAX, FieldError, ValidationError, perhaps
 from ..schema.model import Column, Kind
 from ..schema.resource import Resource
 from . import values
-
-FIELD_ERRORS_MAX = 100
 
 
 class Action(Enum):

@@ -51,9 +51,9 @@ class Planner:
             case Insert():
                 return plan_insert(self.resource(query.resource), query.columns, names)
             case Update():
-                return plan_update(self.resource(query.resource), query.columns, query.key, names)
+                return plan_update(self.resource(query.resource), query, names)
             case Delete():
-                return plan_delete(self.resource(query.resource), query.key, names)
+                return plan_delete(self.resource(query.resource), query, names)
             case Restore():
                 return plan_restore(self.resource(query.resource), query.key, names)
 

@@ -10,7 +10,7 @@ from ..errors import Problem
 from ..schema.model import Column
 from ..schema.policy import Folded, fold, fold_write, me
 from ..schema.resource import Resource
-from .ir import Deleted
+from .ir import Delete, Deleted, Update
 from .names import Names
 from .payload import unsettable
 from .plan import DeletePlan, Form, InsertPlan, PlanShape, Reference, Slot, Source, UpdatePlan, both
@@ -51,15 +51,15 @@ def plan_insert(resource: Resource, given: tuple[str, ...], names: Names) -> Ins
     return InsertPlan(Source(resource, rule), columns, stamps, check, shape, names.finish(), references)
 
 
-def plan_update(resource: Resource, given: tuple[str, ...], key: tuple[int, ...], names: Names) -> UpdatePlan:
+def plan_update(resource: Resource, query: Update, names: Names) -> UpdatePlan:
     """New values in a row that the principal may see and change, and may have changed."""
     _writable(resource)
     policy = resource.policy
     rule = _write_rule(resource, "update", policy.update, names)
-    columns = _columns(resource, given, names)
+    columns = _columns(resource, query.columns, names)
     for own in _field_rules(resource, columns, names):
         rule = both(rule, own)
-    found = key_of(resource, key, names)
+    found = key_of(resource, query.key, names) + _version_of(resource, query.version, names)
     check = both(fold_write(policy.update, names.standing), fold_write(policy.check, names.standing))
     names.require(resource, "update", check)
     references = tuple(_references(resource, columns, names))
@@ -67,11 +67,11 @@ def plan_update(resource: Resource, given: tuple[str, ...], key: tuple[int, ...]
     return UpdatePlan(Source(resource, rule), columns, check, found, shape, names.finish(), references)
 
 
-def plan_delete(resource: Resource, key: tuple[int, ...], names: Names) -> DeletePlan:
+def plan_delete(resource: Resource, query: Delete, names: Names) -> DeletePlan:
     """One row less, or one that is marked as deleted."""
     _writable(resource)
     rule = _write_rule(resource, "delete", resource.policy.delete, names)
-    found = key_of(resource, key, names)
+    found = key_of(resource, query.key, names) + _version_of(resource, query.version, names)
     marked = None if resource.table.deleted is None else resource.table.columns[resource.table.deleted]
     return DeletePlan(Source(resource, rule), found, names.finish(), marked)
 
@@ -93,6 +93,21 @@ def _answer(resource: Resource, names: Names) -> PlanShape:
     """The row as it is now; its key alone to a credential that may change it and not read it."""
     covered = names.standing.covers(resource.name, "read")
     return names.shape(resource, None, ()) if covered else PlanShape(resource.key)
+
+
+def _version_of(resource: Resource, slot: int | None, names: Names) -> tuple[tuple[Column, int], ...]:
+    """The column of a row's version with the slot of the one that it must have, as if it were part of the key.
+
+    Raises:
+        Problem: `PRECONDITION_FAILED` where rows have no version.
+    """
+    if slot is None:
+        return ()
+    if resource.table.version is None:
+        raise Problem("PRECONDITION_FAILED", f"Rows of {resource.name} have no version to compare.")
+    column = resource.table.columns[resource.table.version]
+    names.slots[slot] = Slot("if-match", column, Form.SCALAR)
+    return ((column, slot),)
 
 
 def _writable(resource: Resource) -> None:

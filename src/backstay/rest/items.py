@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import orjson
 
 from ..config import Config
 from ..db.database import Row
-from ..engine import Engine, Rows, output
+from ..engine import Engine, Rows, StaleError, output
 from ..errors import NotFoundError, Problem, ValidationError, invalid
 from ..http.messages import JSON_TYPE, Request, Response, pairs_of
 from ..query.ir import Select, Shape
@@ -21,7 +21,10 @@ from ..schema.resource import Resource
 from ..sql.statement import Output, Statement
 from . import params
 from .bodies import check_media_type, parse_object
-from .replies import Envelope, conditional, etag_of, location
+from .preconditions import failed, versions_wanted
+from .replies import Envelope, conditional, etag_of, location, too_large
+
+Written = TypeVar("Written")
 
 
 class Items:
@@ -99,6 +102,8 @@ class Items:
         if not rows:
             raise NotFoundError(self._resource.name, ",".join(request.key))
         row = rows[0]
+        if len(row[0]) > self._config.result_bytes_max:
+            raise too_large()
         body = self._envelope.item(row[0])
         return conditional(request, 200, body, [], etag_of(body, row[1] if len(row) > 1 else None))
 
@@ -149,22 +154,47 @@ class Items:
 
     async def update(self, request: Request) -> Response:
         """`PATCH /{resource}/{key}`: absent fields stay, null is null."""
-        fields = await self._fields(request, Action.UPDATE)
-        statement, row = await self._engine.update(self._resource, request.key, fields, request.context)
-        return self._written(statement, row, 200, [])
+        return await self._change(request, await self._fields(request, Action.UPDATE))
 
     async def replace(self, request: Request) -> Response:
         """`PUT /{resource}/{key}`: absent fields take their default or null."""
         standing = self._engine.standing(request.context.principal)
         defaults = self.contract(Action.REPLACE, standing).defaults()
-        fields = defaults | await self._fields(request, Action.REPLACE)
-        statement, row = await self._engine.update(self._resource, request.key, fields, request.context)
+        return await self._change(request, defaults | await self._fields(request, Action.REPLACE))
+
+    async def _change(self, request: Request, fields: dict[str, Any]) -> Response:
+        async def change(version: int | None) -> tuple[Statement, Row]:
+            return await self._engine.update(self._resource, request.key, fields, request.context, version=version)
+
+        statement, row = await self._matched(request, change)
         return self._written(statement, row, 200, [])
+
+    async def _matched(self, request: Request, write: Callable[[int | None], Awaitable[Written]]) -> Written:
+        """Write the row in the version that the request names, if any; of several, in the one that it has."""
+        wanted = versions_wanted(request, self._resource)
+        try:
+            return await write(None if wanted is None else wanted[0])
+        except StaleError as stale:
+            row = stale.row
+        if wanted is not None and row[1] in wanted[1:]:
+            try:
+                return await write(row[1])
+            except StaleError as stale:
+                row = stale.row
+        raise self._stale(row)
+
+    def _stale(self, row: Row) -> Problem:
+        etag = etag_of(self._envelope.item(row[0]), row[1])
+        return failed(f"This row of {self._resource.name} has been changed since.", etag)
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /{resource}/{key}`."""
         _refuse_parameters(request)
-        await self._engine.delete(self._resource, request.key, request.context)
+
+        async def delete(version: int | None) -> None:
+            await self._engine.delete(self._resource, request.key, request.context, version=version)
+
+        await self._matched(request, delete)
         return Response(204, b"", [])
 
     async def restore(self, request: Request) -> Response:
@@ -177,13 +207,14 @@ class Items:
         _refuse_parameters(request)
         check_media_type(request.headers.get(b"content-type"))
         body = await request.body()
-        found = parse_object(body)
+        contract = self.contract(action, self._engine.standing(request.context.principal))
+        found = parse_object(body, ignored=contract.ignored)
         if fixed:
             given = sorted(set(fixed) & set(found))
             if given:
                 raise invalid(given[0], "read_only", "is set by the path.")
             body = _joined(body, found, fixed)
-        return self.contract(action, self._engine.standing(request.context.principal)).validate(body)
+        return contract.validate(body)
 
     def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
         body = self._envelope.item(row[0])

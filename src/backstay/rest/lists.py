@@ -14,7 +14,7 @@ import orjson
 
 from ..config import Config
 from ..engine import Engine, Rows
-from ..errors import CODES, FieldError, NotFoundError, Problem, ValidationError
+from ..errors import CODES, FieldError, NotFoundError, ValidationError
 from ..http.messages import Header, Request, Response, pairs_of
 from ..query.ir import KeysetPage, OffsetPage
 from ..schema.policy import Standing
@@ -22,7 +22,17 @@ from ..schema.resource import Resource
 from ..sql.statement import Output, Statement
 from . import cursors, params
 from .params import Parsed
-from .replies import Envelope, conditional, cursor_links, etag_of, link_base, offset_meta, page_links, peek_meta
+from .replies import (
+    Envelope,
+    conditional,
+    cursor_links,
+    etag_of,
+    link_base,
+    offset_meta,
+    page_links,
+    peek_meta,
+    too_large,
+)
 
 RECIPES_MAX = 512
 MEMO_MAX = 1_024
@@ -206,6 +216,8 @@ class Lists:
         if asked.keyset is not None:
             return self._keyset_page(request, asked, asked.keyset, rows)
         data, counted = rows[0][0], rows[0][1]
+        if len(data) > self._config.result_bytes_max:
+            raise too_large()
         tail = asked.tail
         if tail is None or tail[0] != counted:
             tail = asked.tail = (counted, *self._tail(request, asked, counted))
@@ -235,7 +247,7 @@ class Lists:
             rows.reverse()
         data = b"[%b]" % b",".join([row[0] for row in rows])
         if len(data) > self._config.result_bytes_max:
-            raise Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
+            raise too_large()
         meta, link = self._keyset_meta(request, asked, page, rows, more=more)
         body = self._envelope.page(data, meta)
         return conditional(request, 200, body, [link] if link is not None else [], etag_of(body))

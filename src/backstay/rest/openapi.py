@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..config import Config
 from ..schema.resource import Catalog
-from .openapi_custom import join
+from .openapi_access import optional_security, security_schemes
+from .openapi_bounds import close
+from .openapi_custom import Joint, join
 from .openapi_operations import Operations, json_answer, place, place_rows
 from .openapi_responses import Answers
 from .openapi_schemas import Components, Json, labels_of
@@ -14,6 +17,9 @@ from .openapi_schemas import Components, Json, labels_of
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SECTIONS = ("schemas", "parameters", "headers", "responses", "securitySchemes")
 _SYSTEM = "system"
+#: What the frame refuses whatever the path.
+_REFUSED = (400, 414, 429, 431, 500)
+_LICENSE = {"name": "All Rights Reserved", "identifier": "LicenseRef-All-Rights-Reserved"}
 
 
 def document(
@@ -24,14 +30,18 @@ def document(
     version: str,
     description: str = "",
     custom: dict[str, Any] | None = None,
-    license: str = "LicenseRef-All-Rights-Reserved",
+    info: Mapping[str, Any] | None = None,
+    schemes: Mapping[str, Any] | None = None,
+    keys_path: str = "",
     success_flag: bool = False,
 ) -> dict[str, Any]:
     """The contract of everything a program serves.
 
     Args:
         custom: the OpenAPI document of custom endpoints; where both speak, the generated one wins, as in routing.
-        license: SPDX identifier of the API's licence.
+        info: more of the Info Object, such as `contact` and `license`.
+        schemes: ways to sign in beside the access token; see `security_schemes`.
+        keys_path: where the public keys of tokens are; empty when there are none.
         success_flag: whether answers carry `"success"`.
 
     Example:
@@ -39,33 +49,36 @@ def document(
         '3.1.0'
     """
     components = Components()
-    answers = Answers(components, success_flag)
-    operations = Operations(catalog, config, labels_of(catalog), answers, components)
+    answers = Answers(components, config, success_flag)
+    ways = security_schemes(schemes)
+    operations = Operations(catalog, config, labels_of(catalog), answers, components, tuple(ways))
     place_rows(operations)
     for resource in catalog.resources.values():
         place(operations, resource)
     tags = [{"name": name, "description": _about(catalog, name)} for name in catalog.resources]
+    about = {"description": description} if description else {}
+    components.sections["securitySchemes"] = ways
     found: Json = {
         "openapi": "3.1.0",
         "jsonSchemaDialect": DIALECT,
-        "info": _info(title, version, description, license),
-        "servers": [{"url": "/"}],
+        "info": {"title": title, "version": version, **about, "license": _LICENSE, **(info or {})},
+        "servers": [_server(config)],
         "tags": [*tags, {"name": _SYSTEM, "description": "Health, metrics and this document."}],
-        "paths": operations.paths | _system(answers),
+        "paths": operations.paths | _system(answers) | (_keys(answers, keys_path) if keys_path else {}),
+        "components": components.sections,
     }
-    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token."}
-    components.sections.setdefault("securitySchemes", {})["bearerAuth"] = bearer
     if custom is not None:
-        join(found, custom, components)
+        join(found, custom, Joint(components, answers, optional_security(ways), config.base_path))
+    close(found, config)
     ordered = {name: components.sections[name] for name in _SECTIONS if name in components.sections}
     found["components"] = ordered | {n: part for n, part in components.sections.items() if n not in ordered}
     return found
 
 
-def _info(title: str, version: str, description: str, license: str) -> Json:
-    name = license.removeprefix("LicenseRef-").replace("-", " ") if license.startswith("LicenseRef-") else license
-    about = {"description": description} if description else {}
-    return {"title": title, "version": version, **about, "license": {"name": name, "identifier": license}}
+def _server(config: Config) -> Json:
+    """Where the document comes from; a relative URL keeps its scheme, which is https behind a proxy that ends TLS."""
+    about = "Local: a server that runs with --dev." if config.dev else "Production: the server that tells this."
+    return {"url": "/", "description": about, "x-internal": config.dev}
 
 
 def _about(catalog: Catalog, name: str) -> str:
@@ -75,7 +88,7 @@ def _about(catalog: Catalog, name: str) -> str:
 
 def _system(answers: Answers) -> Json:
     """What the frame itself answers."""
-    problems = answers.problems((401, 414, 500))
+    problems = answers.problems((401, *_REFUSED))
     live = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
     entry = {"type": "object", "properties": {"status": {"enum": ["ok", "failing"]}, "ms": {"type": "number"}}}
     ready: Json = {
@@ -88,7 +101,7 @@ def _system(answers: Answers) -> Json:
     }
     up = {"status": "ok", "dependencies": {"database": {"status": "ok", "ms": 0.1}}}
     down = {"status": "failing", "dependencies": {"database": {"status": "failing"}}}
-    text = {"text/plain": {"schema": {"type": "string"}}}
+    text: Json = {"text/plain": {}}
     document = {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}
     return {
         "/health/live": _get(
@@ -116,6 +129,15 @@ def _system(answers: Answers) -> Json:
     }
 
 
+def _keys(answers: Answers, path: str) -> Json:
+    """The JWK Set (RFC 7517); its members depend on the kind of key."""
+    keys = {"type": "array", "items": {"type": "object"}}
+    found = {"type": "object", "properties": {"keys": keys}, "required": ["keys"]}
+    example = {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
+    known = {"200": json_answer("The keys.", found, example, answers), **answers.problems((401, *_REFUSED, 503))}
+    return {path: _get("getKeys", "The public keys that access tokens are signed with", known)}
+
+
 def _get(name: str, summary: str, responses: Json) -> Json:
     operation: Json = {"operationId": name, "tags": [_SYSTEM], "summary": summary, "description": f"{summary}."}
-    return {"get": {**operation, "security": [], "responses": responses}}
+    return {"get": {**operation, "security": [{}], "responses": responses}}

@@ -1,17 +1,48 @@
-"""Join the OpenAPI of custom endpoints (FastAPI's) with the generated document, which wins where both speak."""
+"""Join the OpenAPI of custom endpoints (FastAPI's) with the generated document, which wins where both speak.
+
+FastAPI describes what the program declares. What the frame does for every endpoint is added: how one signs in, the
+refusals that come before the endpoint and those that it raises, the headers of every answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
+from .openapi_bounds import METHODS
+from .openapi_responses import Answers
 from .openapi_schemas import Components, Json
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+TAG = "custom"
+_TAGS = {
+    TAG: "Endpoints of this program's own.",
+    "auth": "Registering, signing in and out, passwords and sessions.",
+}
+#: What FastAPI says of input that it refuses; ours is a Problem with 400.
+_FASTAPI_REFUSAL = "#/components/schemas/HTTPValidationError"
+_FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
-def join(document: Json, custom: Json, components: Components) -> None:
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """What joins both documents.
+
+    Attributes:
+        security: of an endpoint that declares none: it sees who asks, and decides itself.
+        base_path: below it, answers are JSON.
+    """
+
+    components: Components
+    answers: Answers
+    security: list[Json]
+    base_path: str
+
+
+def join(document: Json, custom: Json, joint: Joint) -> None:
     """Add the paths, components and tags of `custom`; names that are taken get a number."""
+    custom = _without_refusals(custom)
+    components = joint.components
     references: dict[str, str] = {}
     for section, parts in custom.get("components", {}).items():
         for name in parts:
@@ -21,9 +52,40 @@ def join(document: Json, custom: Json, components: Components) -> None:
         for name, part in parts.items():
             taken = references[f"#/components/{section}/{name}"].rpartition("/")[2]
             components.sections.setdefault(section, {})[taken] = part
-    _join_paths(document["paths"], custom.get("paths", {}))
+    _join_paths(document["paths"], custom.get("paths", {}), joint)
+    _join_tags(document, custom.get("tags", []))
+
+
+def _join_tags(document: Json, more: list[Json]) -> None:
+    """Every tag has a description, also one that only operations name."""
     known = {tag["name"] for tag in document["tags"]}
-    document["tags"] += [tag for tag in custom.get("tags", []) if tag["name"] not in known]
+    document["tags"] += [tag for tag in more if tag["name"] not in known]
+    known |= {tag["name"] for tag in more}
+    used = [
+        tag for item in document["paths"].values() for operation in _operations(item) for tag in operation["tags"]
+    ]
+    for tag in dict.fromkeys(used):
+        if tag not in known:
+            document["tags"].append({"name": tag, "description": _TAGS.get(tag, f"Endpoints about {tag}.")})
+
+
+def _without_refusals(custom: Json) -> Json:
+    """A copy without FastAPI's description of refused input."""
+    paths: Json = {}
+    for path, item in custom.get("paths", {}).items():
+        paths[path] = {
+            name: part | {"responses": _kept(part.get("responses", {}))} if name in METHODS else part
+            for name, part in item.items()
+        }
+    sections: Json = dict(custom.get("components", {}))
+    if _FASTAPI_REFUSAL not in str(paths) and "schemas" in sections:
+        schemas = {n: part for n, part in sections["schemas"].items() if n not in _FASTAPI_SCHEMAS}
+        sections = {**sections, "schemas": schemas}
+    return {**custom, "paths": paths, "components": {n: parts for n, parts in sections.items() if parts}}
+
+
+def _kept(responses: Json) -> Json:
+    return {status: part for status, part in responses.items() if _FASTAPI_REFUSAL not in str(part)}
 
 
 def _free(components: Components, section: str, name: str, part: Any) -> str:
@@ -35,19 +97,44 @@ def _free(components: Components, section: str, name: str, part: Any) -> str:
     return f"#/components/{section}/{chosen}"
 
 
-def _join_paths(paths: Json, more: Json) -> None:
+def _join_paths(paths: Json, more: Json, joint: Joint) -> None:
     taken = {operation["operationId"] for item in paths.values() for operation in _operations(item)}
     for path, item in more.items():
         held = paths.setdefault(path, {})
         for method, operation in item.items():
             if method in held:
                 continue
-            named = {"operationId": _unique(operation, method, path, taken)} if method in METHODS else {}
-            held[method] = {"tags": ["custom"], **operation, **named} if named else operation
+            if method not in METHODS:
+                held[method] = operation
+                continue
+            name = _unique(operation, method, path, taken)
+            held[method] = _framed(joint, path, {"tags": [TAG], **operation, "operationId": name})
 
 
-def _operations(item: Json) -> list[Json]:
-    return [operation for method, operation in item.items() if method in METHODS]
+def _framed(joint: Joint, path: str, operation: Json) -> Json:
+    """An operation with what the frame does for it."""
+    body = [408, 413, 415] if "requestBody" in operation else []
+    json = [406] if path.startswith(joint.base_path) else []
+    refusals = joint.answers.problems([400, 401, 403, *json, *body, 414, 429, 431, 500, 503])
+    declared: Json = operation.get("responses", {})
+    answers = {status: _answer(status, part, joint.answers) for status, part in declared.items()}
+    added = {status: part for status, part in refusals.items() if status not in answers}
+    responses = answers | added | ({} if "default" in answers else {"default": joint.answers.other_problem()})
+    ordered = {status: responses[status] for status in sorted(responses)}
+    return {"security": joint.security, **operation, "responses": ordered}
+
+
+def _answer(status: str, response: Json, answers: Answers) -> Json:
+    """A declared answer with the frame's headers; a refusal without content is a Problem."""
+    if "$ref" in response:
+        return response
+    if status.isdigit() and int(status) >= 400 and "content" not in response:
+        return answers.refusal(int(status), response["description"])
+    return {**response, "headers": {**response.get("headers", {}), **answers.headers()}}
+
+
+def _operations(item: Json) -> Iterator[Json]:
+    return (operation for method, operation in item.items() if method in METHODS)
 
 
 def _unique(operation: Json, method: str, path: str, taken: set[str]) -> str:

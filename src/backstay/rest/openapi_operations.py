@@ -9,17 +9,18 @@ from urllib.parse import quote
 
 from ..config import Config
 from ..query.payload import Action, Contract
-from ..schema.policy import public
 from ..schema.resource import Catalog, Resource
 from . import openapi_parameters as parameters
-from .openapi_access import Rule, depends_on_row, open_to_all, readable_by_all, refuses_some
+from .openapi_access import BEARER, Rule, open_to_all, optional_security, readable_by_all
 from .openapi_examples import body_example, row_example
 from .openapi_responses import Answers
 from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema, singular
-from .routes import collection_methods, item_methods, nested_lists
+from .replies import ETAGS_BYTES_MAX
+from .routes import RESTORE, collection_methods, item_methods, nested_lists, restores
 
-ALWAYS = (400, 401, 406, 414, 500, 503)
-_BODY = (413, 415)
+#: 403 too: a credential may have no scope for what is open to everybody.
+ALWAYS = (400, 401, 403, 406, 414, 429, 431, 500, 503)
+_BODY = (408, 413, 415)
 _FILTERS = (
     "Filters are `field=value` and `field[op]=value`; paths through relations work too (`player.username=ada`, "
     "`scores.value[gt]=9` for any related row), and so do `or=(…)` and `and=(…)`. Unknown parameters are refused."
@@ -28,13 +29,18 @@ _FILTERS = (
 
 @dataclass(slots=True)
 class Operations:
-    """Collects the paths of all resources; holds what they share."""
+    """Collects the paths of all resources; holds what they share.
+
+    Attributes:
+        ways: the names of the security schemes, of which a request uses one.
+    """
 
     catalog: Catalog
     config: Config
     labels: Mapping[str, Label]
     answers: Answers
     components: Components
+    ways: tuple[str, ...] = (BEARER,)
     paths: dict[str, Json] = field(default_factory=dict[str, Json])
     taken: set[str] = field(default_factory=set[str])
     contracts: dict[tuple[str, Action], Contract] = field(default_factory=dict[tuple[str, Action], Contract])
@@ -54,6 +60,18 @@ class Operations:
             self.rows[resource.name] = row_example(resource, body)
         return self.rows[resource.name]
 
+    def security(
+        self, resources: Iterable[Resource], reads: Iterable[Rule], writes: Iterable[Rule] = ()
+    ) -> list[Json]:
+        """Who may ask: anybody, or who signs in by one of the ways; a tenant's rows are nobody else's."""
+        free = all(resource.table.tenant is None for resource in resources)
+        free = free and all(readable_by_all(rule) for rule in reads) and all(open_to_all(rule) for rule in writes)
+        return optional_security(self.ways) if free else [{name: []} for name in self.ways]
+
+    def problems(self, *more: int) -> Json:
+        """The refusals of an endpoint."""
+        return self.answers.problems([*ALWAYS, *more])
+
     def ref(self, resource: Resource) -> Json:
         """The row schema of a resource."""
         return {"$ref": f"#/components/schemas/{self.labels[resource.name].one}"}
@@ -71,7 +89,7 @@ class Operations:
 def place_rows(operations: Operations) -> None:
     """The row schemas come first, so that no other component takes their names."""
     for name, resource in operations.catalog.resources.items():
-        schema = row_schema(operations.catalog, resource, operations.labels)
+        schema = row_schema(operations.catalog, resource, operations.labels, operations.config.page_limit_max)
         operations.components.add("schemas", operations.labels[name].one, schema)
 
 
@@ -86,16 +104,20 @@ def place(operations: Operations, resource: Resource) -> None:
     if not methods:
         return
     path = f"{base}/{{key}}"
-    operations.paths[path] = {"parameters": [parameters.key_parameter(resource)]}
+    operations.paths[path] = {"parameters": [parameters.key_parameter(resource, operations.components)]}
     _read(operations, resource, path)
     if "PATCH" in methods:
         _change(operations, resource, path, Action.UPDATE)
         _change(operations, resource, path, Action.REPLACE)
     if "DELETE" in methods:
         _delete(operations, resource, path)
+    if restores(resource):
+        below = f"{path}/{RESTORE.decode()}"
+        operations.paths[below] = {"parameters": [parameters.key_parameter(resource, operations.components)]}
+        _restore(operations, resource, below)
     for relation, child, creates in nested_lists(operations.catalog, resource):
         below = f"{path}/{quote(relation)}"
-        operations.paths[below] = {"parameters": [parameters.key_parameter(resource)]}
+        operations.paths[below] = {"parameters": [parameters.key_parameter(resource, operations.components)]}
         _list(operations, child, below, (resource, relation))
         if creates:
             _create(operations, child, below, (resource, relation))
@@ -104,30 +126,32 @@ def place(operations: Operations, resource: Resource) -> None:
 Parent = tuple[Resource, str]
 
 
-def _security(reads: Iterable[Rule], writes: Iterable[Rule] = ()) -> list[Json]:
-    needed: Json = {"bearerAuth": []}
-    free = all(readable_by_all(rule) for rule in reads) and all(open_to_all(rule) for rule in writes)
-    return [{}, needed] if free else [needed]
-
-
-def _statuses(rules: Iterable[Rule], *more: int) -> list[int]:
-    refusing = [403] if any(refuses_some(rule) for rule in rules) else []
-    return [*ALWAYS, *refusing, *more]
-
-
 def _if_none_match() -> Json:
-    return {
-        "name": "If-None-Match",
-        "in": "header",
-        "description": "ETags that the caller has; the answer is 304 when one of them still holds.",
-        "schema": {"type": "string"},
-    }
+    text = "ETags that the caller has; the answer is 304 when one of them still holds."
+    schema = {"type": "string", "maxLength": ETAGS_BYTES_MAX}
+    return {"name": "If-None-Match", "in": "header", "description": text, "schema": schema}
+
+
+def _conditions(operations: Operations, resource: Resource) -> Json:
+    """What a change or a delete says of the row as its writer knew it."""
+    if resource.table.version is None:
+        return {}
+    needed = resource.require_match
+    text = "The ETag of the row as it was read, or `*`; a row that has been changed since is left as it is (412)."
+    schema = {"type": "string", "maxLength": ETAGS_BYTES_MAX}
+    header = {"name": "If-Match", "in": "header", "required": needed, "description": text, "schema": schema}
+    return {"parameters": [operations.components.add("parameters", "If-Match", header)]}
+
+
+def _unmet(resource: Resource) -> tuple[int, ...]:
+    """The statuses of conditions that do not hold, or are not there."""
+    return (412, 428) if resource.require_match else (412,) if resource.table.version is not None else ()
 
 
 def _list(operations: Operations, resource: Resource, path: str, parent: Parent | None = None) -> None:
     label = operations.labels[resource.name]
     answers = operations.answers
-    rules = [resource.policy.read, *([parent[0].policy.read] if parent else [])]
+    seen = [resource, *([parent[0]] if parent else [])]
     example = [operations.row(resource)]
     keyset = bool(resource.table.key)
     sort = parameters.sort_parameter(operations.catalog, resource)
@@ -139,18 +163,19 @@ def _list(operations: Operations, resource: Resource, path: str, parent: Parent 
             operations.components.add("parameters", f"{label.one}.{p['name']}", p)
             for p in parameters.shapes(operations.catalog, resource, operations.config)
         ),
+        *parameters.deleted(resource, operations.components),
         operations.components.add("parameters", "If-None-Match", _if_none_match()),
     ]
     name, summary, below = _below(operations, "list", resource, parent)
     operation: Json = {
         "summary": summary,
         "description": _sentences(resource.table.description, _FILTERS),
-        "security": _security(rules),
+        "security": operations.security(seen, [r.policy.read for r in seen]),
         "parameters": listed,
         "responses": {
             "200": answers.page(operations.ref(resource), example, f"A page of {resource.name}.", keyset=keyset),
             "304": answers.not_modified(),
-            **answers.problems(_statuses(rules, *([404] if below else []))),
+            **operations.problems(*([404] if below else [])),
         },
     }
     operations.add("get", path, resource, name, operation)
@@ -172,24 +197,24 @@ def _below(operations: Operations, verb: str, resource: Resource, parent: Parent
 def _aggregate(operations: Operations, resource: Resource, path: str) -> None:
     label = operations.labels[resource.name]
     answers = operations.answers
-    rules = [resource.policy.read]
     value = {"type": ["string", "number", "boolean", "null"]}
     row = {"type": "object", "description": "Groups and measures by name.", "additionalProperties": value}
     ref = operations.components.add("schemas", "AggregateRow", row)
     operation: Json = {
         "summary": f"Aggregate {resource.name}",
         "description": f"Counts, sums, averages and extremes of groups of rows. {_FILTERS}",
-        "security": _security(rules),
+        "security": operations.security([resource], [resource.policy.read]),
         "parameters": [
             *parameters.filters(resource, label, operations.components),
             *parameters.aggregates(operations.catalog, resource),
             *parameters.pages(operations.config, operations.components, keyset=False),
+            *parameters.deleted(resource, operations.components),
             operations.components.add("parameters", "If-None-Match", _if_none_match()),
         ],
         "responses": {
             "200": answers.page(ref, [{"count": 42}], "Groups with their measures.", keyset=False),
             "304": answers.not_modified(),
-            **answers.problems(_statuses(rules)),
+            **operations.problems(),
         },
     }
     operations.add("get", path, resource, f"aggregate{label.many}", operation)
@@ -197,7 +222,6 @@ def _aggregate(operations: Operations, resource: Resource, path: str) -> None:
 
 def _read(operations: Operations, resource: Resource, path: str) -> None:
     label = operations.labels[resource.name]
-    rules = [resource.policy.read]
     shaping = [
         p
         for p in parameters.shapes(operations.catalog, resource, operations.config)
@@ -207,12 +231,16 @@ def _read(operations: Operations, resource: Resource, path: str) -> None:
     operation: Json = {
         "summary": f"Read a row of {resource.name}",
         "description": _sentences(resource.table.description, "A row that the principal may not see is not found."),
-        "security": _security(rules),
-        "parameters": [*refs, operations.components.add("parameters", "If-None-Match", _if_none_match())],
+        "security": operations.security([resource], [resource.policy.read]),
+        "parameters": [
+            *refs,
+            *parameters.deleted(resource, operations.components),
+            operations.components.add("parameters", "If-None-Match", _if_none_match()),
+        ],
         "responses": {
             "200": operations.answers.item(operations.ref(resource), operations.row(resource), "The row."),
             "304": operations.answers.not_modified(),
-            **operations.answers.problems(_statuses(rules, 404)),
+            **operations.problems(404),
         },
     }
     operations.add("get", path, resource, f"get{label.one}", operation)
@@ -229,17 +257,17 @@ def _create(operations: Operations, resource: Resource, path: str, parent: Paren
     wanted = f"{name.removeprefix('create') if below else label.one}Create"
     body = _body(operations, contract, wanted, without)
     text = "The path sets the reference, the body must not." if below else "Answers with the row as it is stored."
-    more = [409, *_BODY, *([404] if below else []), *([403] if depends_on_row(writes) else [])]
+    more = [409, *_BODY, *([404] if below else [])]
     operation: Json = {
         "summary": summary,
         "description": _sentences(resource.table.description, text),
-        "security": _security(reads, writes),
+        "security": operations.security([resource, *([parent[0]] if parent else [])], reads, writes),
         "requestBody": body,
         "responses": {
             "201": operations.answers.item(
                 operations.ref(resource), operations.row(resource), "The new row.", "Location"
             ),
-            **operations.answers.problems(_statuses([*reads, *writes], *more)),
+            **operations.problems(*more),
         },
     }
     operations.add("post", path, resource, name, operation)
@@ -264,23 +292,22 @@ def _body(operations: Operations, contract: Contract, name: str, without: Iterab
 def _change(operations: Operations, resource: Resource, path: str, action: Action) -> None:
     label = operations.labels[resource.name]
     policy = resource.policy
-    rules = [policy.update, policy.check]
     whole = action is Action.REPLACE
     texts = {
         Action.UPDATE: "Absent fields stay as they are; null is null.",
         Action.REPLACE: "Absent fields take their default, or null.",
     }
-    more = [404, 409, *_BODY, *([403] if depends_on_row(rules) else [])]
     operation: Json = {
         "summary": f"{'Replace' if whole else 'Change'} a row of {resource.name}",
         "description": texts[action],
-        "security": _security((), rules),
+        "security": operations.security([resource], (), [policy.update, policy.check]),
+        **_conditions(operations, resource),
         "requestBody": _body(operations, operations.contract(resource, action), f"{label.one}{action.value.title()}"),
         "responses": {
             "200": operations.answers.item(
                 operations.ref(resource), operations.row(resource), "The row as it is now."
             ),
-            **operations.answers.problems(_statuses(rules, *more)),
+            **operations.problems(404, 409, *_unmet(resource), *_BODY),
         },
     }
     operations.add("put" if whole else "patch", path, resource, f"{action.value}{label.one}", operation)
@@ -288,18 +315,35 @@ def _change(operations: Operations, resource: Resource, path: str, action: Actio
 
 def _delete(operations: Operations, resource: Resource, path: str) -> None:
     label = operations.labels[resource.name]
-    rule = resource.policy.delete
-    more = [404, 409, *([403] if depends_on_row([rule]) else [])]
+    softly = resource.table.deleted is not None
+    text = "It can be restored." if softly else "A row that others refer to is kept (409)."
     operation: Json = {
         "summary": f"Delete a row of {resource.name}",
-        "description": "A row that others refer to is kept (409).",
-        "security": _security((), [rule]),
+        "description": text,
+        "security": operations.security([resource], (), [resource.policy.delete]),
+        **_conditions(operations, resource),
         "responses": {
             "204": {"description": "The row is gone.", "headers": operations.answers.headers()},
-            **operations.answers.problems(_statuses([rule, public], *more)),
+            **operations.problems(404, 409, *_unmet(resource)),
         },
     }
     operations.add("delete", path, resource, f"delete{label.one}", operation)
+
+
+def _restore(operations: Operations, resource: Resource, path: str) -> None:
+    label = operations.labels[resource.name]
+    operation: Json = {
+        "summary": f"Restore a row of {resource.name}",
+        "description": "A row that was deleted is there again.",
+        "security": operations.security([resource], (), [resource.policy.restore]),
+        "responses": {
+            "200": operations.answers.item(
+                operations.ref(resource), operations.row(resource), "The row, which is there again."
+            ),
+            **operations.problems(404, 409),
+        },
+    }
+    operations.add("post", path, resource, f"restore{label.one}", operation)
 
 
 def _sentences(*parts: str) -> str:

@@ -15,13 +15,30 @@ from ..query.names import INCLUDES_MAX, PATH_STEPS_MAX, operators_of
 from ..query.search import WORDS_MAX
 from ..query.values import LIST_ITEMS_MAX
 from ..schema.model import ADDITIVE, ORDERED, Column, Kind
+from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
-from .openapi_schemas import NO_NUL, Components, Json, Label, value_schema
+from .cursors import CURSOR_CHARS_MAX
+from .openapi_envelopes import CURSOR
+from .openapi_schemas import NO_NUL, Components, Json, Label, address_schema, value_schema
 from .params import PAGE_MAX
 
 #: Words of the grammar; a column of such a name is filtered as `name[eq]`.
 RESERVED = frozenset(
-    {"sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and", "group", "select", "q"}
+    {
+        "sort",
+        "page",
+        "limit",
+        "cursor",
+        "count",
+        "include",
+        "fields",
+        "or",
+        "and",
+        "group",
+        "select",
+        "q",
+        "with_deleted",
+    }
 )
 #: How many names an enumeration of paths may hold beyond the resource's own columns.
 PATHS_MAX = 40
@@ -29,6 +46,7 @@ _PLAIN = re.compile(r"[^\s,.()\[\]=\"]+\Z")
 _LIST_SYNTAX = re.compile(r"[,\"]|\A\s|\s\Z|\A\Z")
 _TEXT_ITEM = r'("([^"\\\u0000]|\\[^\u0000\n])*"\s*|[^,"\u0000]*)'
 _TEXT_LIST = rf"^\s*{_TEXT_ITEM}(,\s*{_TEXT_ITEM}){{0,{LIST_ITEMS_MAX - 1}}}$"
+_ID = re.compile(r"\A(id|ID)\Z|(_id|Id|-id)\Z")
 _ALIAS = r"([A-Za-z_][A-Za-z0-9_]{0,62}:)?"
 
 _MEANINGS: dict[Op, str] = {
@@ -69,11 +87,13 @@ def addressable(name: str) -> bool:
     return _PLAIN.match(name) is not None
 
 
-def key_parameter(resource: Resource) -> Json:
+def key_parameter(resource: Resource, components: Components) -> Json:
     """The path parameter `key`."""
     words = " and ".join(f"`{column.name}`" for column in resource.key)
     if len(resource.key) == 1:
-        return _path_parameter(f"The row's {words}.", _key_part(resource.key[0]))
+        key = resource.key[0]
+        schema = _address(key, components) if key.kind is Kind.INTEGER else _key_part(key)
+        return _path_parameter(f"The row's {words}.", schema)
     joined = ",".join(column.name for column in resource.key)
     text = f"The row's {words}, joined by commas (`{joined}`); a comma inside a value is written `%2C`."
     parts = [_key_part(column) for column in resource.key]
@@ -106,7 +126,7 @@ def filters(resource: Resource, label: Label, components: Components) -> list[Js
             bare = op is Op.EQ and column.name not in RESERVED
             name = column.name if bare else f"{column.name}[{op.value}]"
             text = f"Rows whose `{column.name}` {_MEANINGS[op]}."
-            shown = query(name, text, _operand(column, op))
+            shown = query(name, text, _operand(column, op, components))
             found.append(components.add("parameters", f"{label.one}.{column.name}.{op.value}", shown))
         tests = ["null", "notnull", *(["true", "false"] if column.kind is Kind.BOOLEAN else [])]
         text = f"Rows whose `{column.name}` is null, or is not."
@@ -139,14 +159,25 @@ def _search(resource: Resource) -> Json:
     return query("q", text, {"type": "string", "minLength": 1, "pattern": NO_NUL})
 
 
-def _operand(column: Column, op: Op) -> Json:
+def _operand(column: Column, op: Op, components: Components) -> Json:
     if op in (Op.IN, Op.NIN):
         return list_schema(column)
     if column.item is not None:
         return list_schema(column.item)
     if op in (Op.LIKE, Op.ILIKE, Op.CONTAINS):
         return {"type": "string", "pattern": NO_NUL}
-    return value_schema(column)
+    return _address(column, components) if _identifies(column) else value_schema(column)
+
+
+def _identifies(column: Column) -> bool:
+    """Whether an integer says which row is meant; a view's columns tell that only by their names."""
+    named = _ID.search(column.name) is not None
+    return column.kind is Kind.INTEGER and (column.primary_key or bool(column.sql.foreign_keys) or named)
+
+
+def _address(column: Column, components: Components) -> Json:
+    name = f"Key{column.high.bit_length() + 1}"
+    return components.add("schemas", name, address_schema(column))
 
 
 def list_schema(column: Column) -> Json:
@@ -298,10 +329,18 @@ def pages(config: Config, components: Components, *, keyset: bool) -> Iterator[J
             "Keyset paging instead of `page`: empty for the first page, then `next_cursor` or `prev_cursor` of the "
             "last answer, with the same `sort`."
         )
-        cursor = {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"}
+        cursor = {"type": "string", "pattern": CURSOR, "maxLength": CURSOR_CHARS_MAX}
         yield components.add("parameters", "cursor", query("cursor", text, cursor))
         count = query("count", "Whether `meta` has the total.", {"type": "boolean", "default": True})
         yield components.add("parameters", "count", count)
+
+
+def deleted(resource: Resource, components: Components) -> Iterator[Json]:
+    """`with_deleted`, where rows are deleted softly and somebody may see them."""
+    if resource.table.deleted is not None and resource.policy.restore is not nobody:
+        text = "Whether rows that were deleted are there too, or only they; for who may restore them."
+        schema = {"type": "string", "enum": ["true", "only", "false"]}
+        yield components.add("parameters", "with_deleted", query("with_deleted", text, schema))
 
 
 def aggregates(catalog: Catalog, resource: Resource) -> Iterator[Json]:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..config import Config
 from ..errors import CODES, DOCS_URL
-from .openapi_schemas import Components, Json, cursor_meta, page_meta, problem_schema
+from .openapi_envelopes import REQUEST_ID, REQUEST_ID_CHARS_MAX, cursor_meta, page_meta, problem_schema
+from .openapi_schemas import Components, Json
 
 _NAMES = {
     400: "BadRequest",
@@ -15,10 +17,15 @@ _NAMES = {
     403: "Forbidden",
     404: "NotFound",
     406: "NotAcceptable",
+    408: "RequestTimeout",
     409: "Conflict",
+    412: "PreconditionFailed",
     413: "PayloadTooLarge",
     414: "UriTooLong",
     415: "UnsupportedMediaType",
+    428: "PreconditionRequired",
+    429: "TooManyRequests",
+    431: "HeadersTooLarge",
     500: "InternalError",
     503: "Unavailable",
 }
@@ -28,24 +35,59 @@ _WORDS = {
     403: "The principal may not do this.",
     404: "There is no such row, or the principal may not see it.",
     406: "The answer is JSON, and the Accept header does not admit it.",
+    408: "The body came too slowly.",
     409: "A unique value is taken, or other rows refer to this one.",
+    412: "The row has been changed since, or is not the one that was meant.",
     413: "The body is too large.",
     414: "The URL is too long.",
-    415: "The body is not JSON in UTF-8.",
+    415: "The body is not JSON in UTF-8, or it is compressed.",
+    428: "The write has to say which version of the row it changes.",
+    429: "Too many requests; `Retry-After` says when to go on.",
+    431: "The headers are too large, or too many.",
     500: "A failure nobody planned for; the log has its cause under the request id.",
-    503: "Too much work at once, or the query took too long.",
+    503: "Too much work at once, or it took too long.",
 }
 _EXAMPLE = {
     "instance": "/api/v1/example",
     "request_id": "0192f0c1-7b5e-7cc0-8000-0123456789ab",
     "timestamp": "2026-11-21T01:34:00.123456+00:00",
 }
-_HEADERS: dict[str, Json] = {
-    "X-Request-Id": {"description": "The request's id, as sent or made.", "schema": {"type": "string"}},
-    "ETag": {"description": "Validator of this answer.", "required": True, "schema": {"type": "string"}},
-    "Link": {"description": "Other pages (RFC 8288).", "schema": {"type": "string"}},
-    "Location": {"description": "Where the new row is.", "required": True, "schema": {"type": "string"}},
-}
+_STATUSES = frozenset(entry.status for entry in CODES.values())
+#: See `replies.etag_of`: the row's version, if it has one, and a digest of 128 bits.
+_ETAG = r'^"([0-9]{1,19}-)?[0-9a-f]{32}"$'
+_ETAG_CHARS_MAX = 54
+#: A Link header has four targets at most; one byte of a URL is nine characters of it at most (`%EF%BF%BD`).
+_LINK_CHARS_A_BYTE = 4 * 9
+#: A byte of a key is percent-encoded in a Location.
+_LOCATION_CHARS_A_BYTE = 3
+_POLICY_CHARS_MAX = 1_024
+_DAY_S = 86_400
+_MORE_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+#: What every answer may have: the id is always there, the others where their setting asks for them.
+_ALWAYS = ("X-Request-Id", "RateLimit", "RateLimit-Policy", "Access-Control-Allow-Origin")
+
+
+def _headers(config: Config) -> dict[str, Json]:
+    """Every header that an answer may have."""
+    after = {"type": "integer", "format": "int32", "minimum": 0, "maximum": _DAY_S}
+    policy = {"type": "string", "maxLength": _POLICY_CHARS_MAX}
+    etag = {"type": "string", "pattern": _ETAG, "maxLength": _ETAG_CHARS_MAX}
+    identity = {"type": "string", "pattern": REQUEST_ID, "maxLength": REQUEST_ID_CHARS_MAX}
+    link = {"type": "string", "maxLength": _LINK_CHARS_A_BYTE * config.url_bytes_max}
+    where_max = _LOCATION_CHARS_A_BYTE * (config.body_bytes_max + config.url_bytes_max)
+    location = {"type": "string", "format": "uri-reference", "maxLength": where_max}
+    origin = {"type": "string", "maxLength": config.url_bytes_max}
+    return {
+        "X-Request-Id": {"description": "The request's id, as sent or made.", "required": True, "schema": identity},
+        "ETag": {"description": "Validator of this answer.", "required": True, "schema": etag},
+        "Link": {"description": "Other pages (RFC 8288).", "schema": link},
+        "Location": {"description": "Where the new row is.", "required": True, "schema": location},
+        "Retry-After": {"description": "Seconds until it is worth another try.", "schema": after},
+        "WWW-Authenticate": {"description": "How to sign in (RFC 6750).", "schema": policy},
+        "RateLimit": {"description": "What is left of the limit, where requests are limited.", "schema": policy},
+        "RateLimit-Policy": {"description": "The limit, where requests are limited.", "schema": policy},
+        "Access-Control-Allow-Origin": {"description": "The page's origin, where it is allowed.", "schema": origin},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +95,13 @@ class Answers:
     """Makes responses out of shared components."""
 
     components: Components
+    config: Config
     success_flag: bool = False
 
     def headers(self, *names: str) -> Json:
-        """References to headers; every answer has the request's id."""
-        return {n: self.components.add("headers", n, _HEADERS[n]) for n in (*names, "X-Request-Id")}
+        """References to headers: these, and those that every answer may have."""
+        known = _headers(self.config)
+        return {n: self.components.add("headers", n, known[n]) for n in (*names, *_ALWAYS)}
 
     def envelope(self, data: Json, meta: Json | None = None) -> Json:
         """`{"data": …}` and perhaps its meta."""
@@ -86,10 +130,11 @@ class Answers:
 
     def page(self, ref: Json, rows: Any, description: str, *, keyset: bool) -> Json:
         """Many rows with their meta."""
-        meta = self.components.add("schemas", "PageMeta", page_meta())
+        meta = self.components.add("schemas", "PageMeta", page_meta(self.config))
         if keyset:
-            meta = {"anyOf": [meta, self.components.add("schemas", "CursorMeta", cursor_meta())]}
-        content: Json = {"schema": self.envelope({"type": "array", "items": ref}, meta)}
+            meta = {"anyOf": [meta, self.components.add("schemas", "CursorMeta", cursor_meta(self.config))]}
+        listed = {"type": "array", "items": ref, "maxItems": self.config.page_limit_max}
+        content: Json = {"schema": self.envelope(listed, meta)}
         if rows is not None:
             shown = {"page": 1, "limit": 20, "total": 1, "pages": 1, "has_next": False, "has_prev": False}
             content["example"] = self.example(rows, shown)
@@ -104,16 +149,32 @@ class Answers:
         response = {"description": "The caller has this answer already.", "headers": self.headers("ETag")}
         return self.components.add("responses", "NotModified", response)
 
+    def refusal(self, status: int, description: str) -> Json:
+        """A refusal with an example of each of its codes."""
+        examples = {code: {"value": self._example(code)} for code, e in CODES.items() if e.status == status}
+        content = {"application/problem+json": {"schema": self._problem_ref(), "examples": examples}}
+        headers = self.headers(*_MORE_HEADERS.get(status, ()))
+        if status == 412:
+            current = _headers(self.config)["ETag"] | {"description": "That of the row as it is.", "required": False}
+            headers["ETag"] = self.components.add("headers", "CurrentETag", current)
+        return {"description": description, "headers": headers, "content": content}
+
+    def _problem_ref(self) -> Json:
+        return self.components.add("schemas", "Problem", problem_schema(success_flag=self.success_flag))
+
     def problems(self, statuses: Iterable[int]) -> Json:
-        """Problem responses by status."""
-        return {str(status): self._problem(status) for status in sorted(set(statuses))}
+        """Problem responses by status, of those that some error code has."""
+        return {str(status): self._problem(status) for status in sorted(_STATUSES & set(statuses))}
+
+    def other_problem(self) -> Json:
+        """Any Problem: what an endpoint answers that raises its own."""
+        example = self._example("NOT_FOUND")
+        content = {"application/problem+json": {"schema": self._problem_ref(), "example": example}}
+        response = {"description": "Any other refusal.", "headers": self.headers(), "content": content}
+        return self.components.add("responses", "OtherProblem", response)
 
     def _problem(self, status: int) -> Json:
-        ref = self.components.add("schemas", "Problem", problem_schema(success_flag=self.success_flag))
-        examples = {code: {"value": self._example(code)} for code, e in CODES.items() if e.status == status}
-        content = {"application/problem+json": {"schema": ref, "examples": examples}}
-        response = {"description": _WORDS[status], "headers": self.headers(), "content": content}
-        return self.components.add("responses", _NAMES[status], response)
+        return self.components.add("responses", _NAMES[status], self.refusal(status, _WORDS[status]))
 
     def _example(self, code: str) -> Json:
         entry = CODES[code]

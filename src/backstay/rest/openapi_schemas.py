@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ..errors import CODES
 from ..query.payload import Action, Contract
 from ..schema.constraints import constraints_of
 from ..schema.model import Column, Kind
+from ..schema.policy import public
 from ..schema.resource import Catalog, Resource
 
 Json = dict[str, Any]
@@ -29,6 +29,12 @@ DECIMAL = r"^[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9])?$"
 #: Digits behind the point that the document admits of a decimal of no declared size.
 _SCALE_SHOWN = 15
 FLOAT_MAX = 1.7976931348623157e308
+#: An instant in an answer; years beyond 9999 have more than four digits.
+INSTANT_CHARS_MAX = 40
+#: PostgreSQL's own limit: 131,072 digits before the point, 16,383 behind it, and a sign.
+DECIMAL_CHARS_MAX = 147_457
+#: Zeros that may lead a number in a URL.
+_ZEROS_MAX = 20
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 _FORMATS: Mapping[Kind, Json] = {
@@ -126,6 +132,28 @@ def value_schema(column: Column) -> Json:
     return dict(_FORMATS[column.kind])
 
 
+def address_schema(column: Column) -> Json:
+    """An integer that identifies a row, in a URL: the number, or its text.
+
+    A route's parameter is text in most programs, and JavaScript's numbers hold 53 bits of the 64.
+    """
+    text = {"pattern": _whole_number(column), "maxLength": len(str(column.low)) + _ZEROS_MAX}
+    return {"description": "A number, or its digits.", **_integer(column), "type": ["integer", "string"], **text}
+
+
+def _whole_number(column: Column) -> str:
+    """A pattern of the texts of a column's integers, the lowest one aside, which its number says."""
+    digits = str(column.high)
+    choices = [rf"[0-9]{{1,{len(digits) - 1}}}"]
+    for at, digit in enumerate(digits):
+        lowest, highest = int(at == 0), int(digit) - 1
+        if lowest <= highest:
+            rest = rf"[0-9]{{{len(digits) - at - 1}}}" if at + 1 < len(digits) else ""
+            choices.append(f"{digits[:at]}[{lowest}-{highest}]{rest}")
+    sign = "-?" if column.low < 0 else ""
+    return rf"^{sign}0{{0,{_ZEROS_MAX}}}({'|'.join(choices)}|{digits})$"
+
+
 def wire_schema(column: Column) -> Json:
     """A column's value in answers."""
     if column.loose:
@@ -135,14 +163,16 @@ def wire_schema(column: Column) -> Json:
     elif column.kind is Kind.ENUM:
         schema: Json = {"type": "string", "enum": list(column.choices)}
     elif column.kind is Kind.NUMERIC:
-        schema = {"type": "string", "pattern": _decimal_pattern(column)}
+        schema = {"type": "string", "pattern": _decimal_pattern(column), "maxLength": DECIMAL_CHARS_MAX}
     elif column.kind is Kind.ARRAY:
         assert column.item is not None, "an array has items"
         schema = {"type": "array", "items": wire_schema(column.item)}
     elif column.kind in (Kind.JSON, Kind.ANY):
         schema = {}
     elif column.kind is Kind.TIME:
-        schema = {"type": "string", "pattern": WIRE_TIME}
+        schema = {"type": "string", "pattern": WIRE_TIME, "maxLength": len("00:00:00.000000")}
+    elif column.kind is Kind.DATETIME:
+        schema = {"type": "string", "format": "date-time", "maxLength": INSTANT_CHARS_MAX}
     else:
         schema = {"type": _FORMATS[column.kind]["type"]}
         schema |= {k: v for k, v in _FORMATS[column.kind].items() if k in ("format", "contentEncoding")}
@@ -200,18 +230,30 @@ def _described(schema: Json, column: Column) -> Json:
     return {"description": text, **schema} if text else schema
 
 
-def row_schema(catalog: Catalog, resource: Resource, labels: Mapping[str, Label]) -> Json:
-    """A row with every visible field and, as optional members, every related row that can be included."""
-    properties: Json = {name: wire_schema(column) for name, column in resource.columns.items()}
+def row_schema(catalog: Catalog, resource: Resource, labels: Mapping[str, Label], rows_max: int) -> Json:
+    """A row with every visible field and, as optional members, every related row that can be included.
+
+    Args:
+        rows_max: the most rows of a relation.
+    """
+    properties: Json = {name: _seen(resource, column) for name, column in resource.columns.items()}
     for name, target in catalog.ways(resource).items():
         if name in properties:
             continue
         ref = {"$ref": f"#/components/schemas/{labels[target.name].one}"}
         many = resource.relationships[name].many
-        held: Json = {"type": "array", "items": ref} if many else {"anyOf": [ref, {"type": "null"}]}
+        listed: Json = {"type": "array", "items": ref, "maxItems": rows_max}
+        held: Json = listed if many else {"anyOf": [ref, {"type": "null"}]}
         properties[name] = {"description": f"Present with `include={name}`.", **held}
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     return {"description": resource.table.description, **schema} if resource.table.description else schema
+
+
+def _seen(resource: Resource, column: Column) -> Json:
+    """A field as a row shows it: null, where its own rule does not hold."""
+    own = resource.policy.fields.get(column.name)
+    schema = wire_schema(column)
+    return schema if own is None or own.read is public else nullable(schema)
 
 
 def body_schema(contract: Contract, components: Components, *, without: Iterable[str] = ()) -> Json:
@@ -227,8 +269,7 @@ def body_schema(contract: Contract, components: Components, *, without: Iterable
             properties[name] = _body_value(_refer(schema, renamed), column)
     if contract.action is Action.REPLACE:
         note = "Ignored: the server sets it. A row can be sent back as it was read."
-        unread = {"description": note, **json_value(components)}
-        properties |= {name: unread for name in contract.resource.columns if name in contract.ignored}
+        properties |= {n: {"description": note} for n in contract.resource.columns if n in contract.ignored}
     required = [name for name in raw.get("required", []) if name not in dropped]
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     return schema | ({"required": required} if required else {})
@@ -242,11 +283,16 @@ def _definition(name: str, schema: Json, components: Components) -> str:
 
 
 def json_value(components: Components) -> Json:
-    """Any JSON without NUL, which no database can hold."""
+    """Any JSON without NUL, which no database can hold.
+
+    That no item is otherwise says the same as `items`, but not to generators of TypeScript, where no member of an
+    interface can be a list of that very member.
+    """
     here = {"$ref": "#/components/schemas/JsonValue"}
     text = {"type": "string", "pattern": NO_NUL}
     members = {"type": "object", "propertyNames": {"pattern": NO_NUL}, "additionalProperties": here}
-    kinds = [{"type": ["null", "boolean", "number"]}, text, {"type": "array", "items": here}, members]
+    listed: Json = {"type": "array", "items": {}, "not": {"contains": {"not": here}}}
+    kinds = [{"type": ["null", "boolean", "number"]}, text, listed, members]
     return components.add("schemas", "JsonValue", {"description": "Any JSON value.", "anyOf": kinds})
 
 
@@ -311,55 +357,3 @@ def _decimal(column: Column) -> list[Json]:
     number: Json = {"type": "number", "minimum": 1 - 10**whole, "maximum": 10**whole - 1}
     number |= {_BOUNDS[kind]: value for kind, value in declared.items()}
     return [text, number | {"multipleOf": 10**-scale if scale > 0 else 1}]
-
-
-def page_meta() -> Json:
-    """The meta of an offset page."""
-    count = {"type": "integer", "minimum": 0}
-    properties: Json = {
-        "page": {"type": "integer", "minimum": 1},
-        "limit": {"type": "integer", "minimum": 1},
-        "total": {"description": "Rows on all pages; absent with `count=false`.", **count},
-        "pages": {"description": "Pages in all; absent with `count=false`.", **count},
-        "has_next": {"type": "boolean"},
-        "has_prev": {"type": "boolean"},
-    }
-    required = ["page", "limit", "has_next", "has_prev"]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def cursor_meta() -> Json:
-    """The meta of a keyset page."""
-    cursor = {"type": ["string", "null"]}
-    properties: Json = {
-        "limit": {"type": "integer", "minimum": 1},
-        "next_cursor": {"description": "Send it as `cursor` for the next page; null on the last.", **cursor},
-        "prev_cursor": {"description": "Send it as `cursor` for the page before; null on the first.", **cursor},
-    }
-    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
-
-
-def problem_schema(*, success_flag: bool) -> Json:
-    """RFC 9457 problem details, as `errors.problem_body` writes them."""
-    text = {"type": "string"}
-    error = {
-        "type": "object",
-        "properties": {"field": text, "code": text, "message": text},
-        "required": ["field", "code", "message"],
-        "additionalProperties": False,
-    }
-    properties: Json = {"success": {"const": False}} if success_flag else {}
-    properties |= {
-        "type": {"type": "string", "format": "uri", "description": "The page of the code."},
-        "title": text,
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": text,
-        "instance": {"description": "The path of the request.", **text},
-        "code": {"description": "Stable; decide by it.", "type": "string", "enum": [*CODES]},
-        "errors": {"description": "Every field at fault.", "type": "array", "items": error},
-        "hint": {"description": "What to do.", **text},
-        "request_id": {"description": "Also in the header X-Request-Id and in the log.", **text},
-        "timestamp": {"type": "string", "format": "date-time"},
-    }
-    required = [*properties]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

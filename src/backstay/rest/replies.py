@@ -8,7 +8,11 @@ from urllib.parse import quote
 import xxhash
 
 from ..config import Config
+from ..errors import FieldError, Problem
 from ..http.messages import JSON_TYPE, Header, Request, Response
+
+#: Of an If-Match or If-None-Match header; some hundred validators.
+ETAGS_BYTES_MAX = 8_192
 
 
 class Envelope:
@@ -38,9 +42,23 @@ def etag_of(body: bytes, version: int | None = None) -> bytes:
 def conditional(request: Request, status: int, body: bytes, headers: list[Header], etag: bytes) -> Response:
     """The body, or 304 when the caller has it already."""
     wanted = request.headers.get(b"if-none-match")
-    if wanted is not None and matches(wanted, etag):
-        return Response(304, b"", [(b"etag", etag), *headers])
+    if wanted is not None:
+        if len(wanted) > ETAGS_BYTES_MAX:
+            raise too_many_etags("If-None-Match")
+        if matches(wanted, etag):
+            return Response(304, b"", [(b"etag", etag), *headers])
     return Response(status, body, [JSON_TYPE, (b"etag", etag), *headers])
+
+
+def too_large() -> Problem:
+    """The refusal of an answer, whichever database made it."""
+    return Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
+
+
+def too_many_etags(header: str) -> Problem:
+    """Not a `ValidationError`: to whoever reads a row, that is a key which no row has."""
+    error = FieldError(header, "too_long", f"at most {ETAGS_BYTES_MAX} bytes.")
+    return Problem("VALIDATION_ERROR", f"{error.field}: {error.message}", errors=[error])
 
 
 def matches(header: bytes, etag: bytes) -> bool:

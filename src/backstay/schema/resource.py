@@ -19,6 +19,8 @@ class Resource:
         key: the columns that address one row, `id` or a natural key such as `slug`; empty when none can.
         hidden: columns that no front end shows or accepts; secret ones always are.
         cache_s: how long public answers may be kept; no cache uses it yet.
+        require_match: changes and deletes must name the version that they are of, by If-Match.
+        limit: the rate of requests of one caller, where it is not the default; see `stores.limits`.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Resource:
     policy: Policy
     hidden: frozenset[str] = frozenset()
     cache_s: int = 0
+    limit: str = ""
+    require_match: bool = False
 
     def __post_init__(self) -> None:
         secret = frozenset(name for name, column in self.table.columns.items() if column.secret)

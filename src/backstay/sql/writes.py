@@ -67,7 +67,7 @@ def build_update(scope: Scope, plan: UpdatePlan) -> BuiltWrite:
         values = {untouched: untouched} | {c: c for c in table.c if c.onupdate is not None}
     where = [column.sql == scope.bind(slot) for column, slot in plan.key]
     statement = sa.update(table).values(values).where(*where, *scope.rule(plan.source, table))
-    return _returning(scope, statement, plan, [c.sql for c, _ in plan.key])
+    return _returning(scope, statement, plan, [c.sql for c in plan.source.resource.key])
 
 
 def build_delete(scope: Scope, plan: DeletePlan) -> BuiltWrite:

@@ -14,6 +14,7 @@ from ..app import Backstay
 from ..auth.tokens import Tokens
 from ..db.engines import create_sync_engine
 from ..errors import OperatorError
+from ..stores.limits import OFF
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient, Response
@@ -24,12 +25,15 @@ _COUNT = re.compile(r'statements;desc="(\d+)"')
 
 
 @asynccontextmanager
-async def client(app: Backstay, *, headers: dict[str, str] | None = None) -> AsyncGenerator[AsyncClient]:
+async def client(
+    app: Backstay, *, headers: dict[str, str] | None = None, rate_limit: str = OFF
+) -> AsyncGenerator[AsyncClient]:
     """An HTTP client that calls the app in this process; leaving it stops the app.
 
     Args:
         app: not yet started, or started with the secret that its tokens are signed with.
         headers: sent with every request, such as `{"authorization": f"Bearer {token(7)}"}`.
+        rate_limit: in the place of the app's default one, which a test would soon reach.
 
     Raises:
         OperatorError: httpx2 is not installed.
@@ -45,6 +49,7 @@ async def client(app: Backstay, *, headers: dict[str, str] | None = None) -> Asy
         raise OperatorError("backstay.testing.client needs httpx2: pip install httpx2") from None
     if not app.config.secret:
         app.configure(secret=SECRET)
+    app.configure(rate_limit=rate_limit)
     app.start()
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=True)
     try:

@@ -1,14 +1,50 @@
-"""Random requests to a random schema: filters, orders, includes and aggregates in the REST grammar."""
+"""Random worlds over both databases, and requests that fit them: names that are there, values that rows have."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import psycopg
 from hypothesis import strategies as st
 
+from backstay import Backstay, public
+from support.asgi import Client, quiet, sync_engine
+from support.databases import DATABASES
+from support.postgres import fresh_database
 from support.render import quoted
 from support.schemas import Model, World, text_of
 
 Pairs = list[tuple[str, str]]
 OPERATORS = ("eq", "ne", "lt", "lte", "gt", "gte", "in", "nin", "like", "ilike", "contains")
+
+
+def fresh_urls(folder: Path) -> dict[str, str]:
+    """A database of each kind, whose tables each world makes anew."""
+    return {"sqlite": f"sqlite:///{folder / 'made.db'}", "postgresql": fresh_database()}
+
+
+@contextmanager
+def served(urls: dict[str, str], world: World) -> Iterator[dict[str, Client]]:
+    """The world over both databases."""
+    clients: dict[str, Client] = {}
+    Path(urls["sqlite"].removeprefix("sqlite:///")).unlink(missing_ok=True)
+    with psycopg.connect(urls["postgresql"], autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    for name in DATABASES:
+        engine = sync_engine(urls[name])
+        world.fill(engine)
+        engine.dispose()
+        app = Backstay("made", config=quiet(urls[name]))
+        for model in world.models.values():
+            app.resource(model.mapped, read=public, write=public)
+        clients[name] = Client(app)
+    try:
+        yield clients
+    finally:
+        for client in clients.values():
+            client.__exit__()
 
 
 def draw_filter(draw: Any, world: World, model: Model, depth: int = 2) -> tuple[str, str]:

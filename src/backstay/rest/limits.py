@@ -1,0 +1,44 @@
+"""Which rate limit holds for which route: the default, those of resources and custom endpoints, and none."""
+
+from __future__ import annotations
+
+from ..config import Config
+from ..http.custom import CustomEndpoints
+from ..http.messages import Request, decoded
+from ..http.quotas import DEFAULT, Quota, Quotas
+from ..observe import Observations, Series
+from ..schema.resource import Catalog
+from ..stores.limits import Limits, parse_rate
+from .routes import route_table
+
+#: Probes, scrapes and the reference page's own files; a probe that is refused would stop a healthy process.
+UNLIMITED = ("/health/live", "/health/ready", "/metrics", "/docs/assets")
+
+
+def quotas_of(
+    config: Config, catalog: Catalog, custom: CustomEndpoints | None, observations: Observations, limits: Limits
+) -> Quotas:
+    """The quotas of an app's routes.
+
+    Raises:
+        OperatorError: a rate that is none, with the place where it was written.
+    """
+
+    def quota(text: str, name: str, where: str) -> Quota | None:
+        rate = parse_rate(text, where)
+        return None if rate is None else Quota(name, limits.limiter(name, rate))
+
+    default = quota(config.rate_limit, DEFAULT, "BACKSTAY_RATE_LIMIT")
+    routes: dict[Series, Quota | None] = {observations.request("GET", path): None for path in UNLIMITED}
+    own = {r.name: quota(r.limit, r.name, f"limit of {r.name}") for r in catalog.resources.values() if r.limit}
+    for route in route_table(catalog, config):
+        if route.resource in own:
+            routes[observations.request(route.method, route.path)] = own[route.resource]
+    if custom is None or not custom.limits:
+        return Quotas(default, routes)
+    endpoints = {path: quota(text, path, f"limit of {path}") for path, text in custom.limits.items()}
+
+    def of(request: Request) -> Quota | None:
+        return endpoints.get(custom.declared(request.method, decoded(request.path, "path")), default)
+
+    return Quotas(default, routes, of)

@@ -1,0 +1,90 @@
+"""If-Match and If-None-Match on writes: a row is changed only as its writer knew it (RFC 9110 §13.1)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from support.api import WHO, Api
+
+pytestmark = pytest.mark.anyio
+
+NEVER = '"7-0123456789abcdef0123456789abcdef"'
+
+
+async def etag(api: Api, path: str, who: str = "") -> str:
+    """The validator of a row as it is now."""
+    return (await api.send("GET", path, who=who)).headers["etag"]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+@pytest.mark.parametrize("header", [NEVER, '"x"', "nonsense", 'W/"1-0123456789abcdef0123456789abcdef"', '""', ","])
+async def test_what_is_not_the_rows_version_changes_nothing(fresh: Api, method: str, header: str) -> None:
+    """412 with the current ETag where there is one to compare, and the row is as it was."""
+    before = await fresh.send("GET", "/games/tetris")
+    options: dict[str, Any] = {"json": {"name": "other"}} if method == "PATCH" else {}
+    refused = await fresh.send(method, "/games/tetris", who="admin", headers={"if-match": header}, **options)
+    assert refused.status_code == 412
+    assert refused.json()["code"] == "PRECONDITION_FAILED"
+    if header == NEVER:
+        assert refused.headers["etag"] == before.headers["etag"]
+    assert (await fresh.send("GET", "/games/tetris")).content == before.content
+
+
+async def test_a_condition_tells_nothing_of_a_row_out_of_sight(fresh: Api) -> None:
+    """404 as for a row that is not there; 403 where the principal may change no row at all."""
+    refused = await fresh.send("PATCH", "/games/none", who="admin", json={"name": "x"}, headers={"if-match": NEVER})
+    assert (refused.status_code, "etag" in refused.headers) == (404, False)
+    refused = await fresh.send("PATCH", "/games/tetris", who="ada", json={"name": "x"}, headers={"if-match": NEVER})
+    assert refused.status_code == 403
+
+
+async def test_the_rows_version_is_changed(fresh: Api) -> None:
+    """By its ETag, by a list that has it, by `*`; each change has a new ETag, and the old one is good for nothing."""
+    seen = [await etag(fresh, "/games/tetris")]
+    for i, header in enumerate(["{}", NEVER + ", {}", "*"]):
+        headers = {"if-match": header.replace("{}", seen[-1])}
+        done = await fresh.send("PATCH", "/games/tetris", who="admin", json={"name": f"n{i}"}, headers=headers)
+        assert done.status_code == 200, done.text
+        seen.append(done.headers["etag"])
+        assert seen[-1] == await etag(fresh, "/games/tetris")
+    assert len(set(seen)) == 4
+    for old in seen[:-1]:
+        gone = await fresh.send("PATCH", "/games/tetris", who="admin", json={"name": "x"}, headers={"if-match": old})
+        assert (gone.status_code, gone.headers["etag"]) == (412, seen[-1])
+
+
+async def test_a_shorter_representations_etag_is_good_too(fresh: Api) -> None:
+    """The version counts, not the fields that were read with it."""
+    short = await fresh.send("GET", "/games/tetris", "fields=name")
+    headers = {"if-match": short.headers["etag"]}
+    done = await fresh.send("PATCH", "/games/tetris", who="admin", json={"name": "x"}, headers=headers)
+    assert done.status_code == 200
+
+
+async def test_create_only_does_not_change_what_is_there(fresh: Api) -> None:
+    """`If-None-Match: *` on a row that is there."""
+    headers = {"if-none-match": "*"}
+    refused = await fresh.send("PATCH", "/games/tetris", who="admin", json={"name": "x"}, headers=headers)
+    assert refused.status_code == 412
+
+
+async def test_one_of_fifty_writers_wins_each_version(fresh: Api) -> None:
+    """Each counts up by one from what it read; nothing is lost."""
+    http = fresh.http
+    url, wins = "/api/v1/games/tetris", 0
+    admin = WHO["admin"]
+
+    async def one() -> bool:
+        read = await http.get(url)
+        number = int(read.json()["data"]["name"].rpartition(" ")[2])
+        headers = admin | {"if-match": read.headers["etag"]}
+        done = await http.patch(url, json={"name": f"n {number + 1}"}, headers=headers)
+        assert done.status_code in (200, 412), done.text
+        return done.status_code == 200
+
+    await http.patch(url, json={"name": "n 0"}, headers=admin)
+    for _ in range(3):
+        wins += sum(await asyncio.gather(*(one() for _ in range(50))))
+    assert wins >= 3
+    assert (await http.get(url)).json()["data"]["name"] == f"n {wins}"
