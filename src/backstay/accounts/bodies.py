@@ -131,7 +131,7 @@ class Me(BaseModel):
     email_verified_at: datetime | None
     roles: list[str]
     permissions: list[str]
-    tenant: int | str | None
+    tenant: int | UUID | str | None
     actor: Number | UUID | None
 
 

@@ -69,15 +69,21 @@ def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
     """Add them to the program's own."""
     more = {"openapi_extra": token.OPENAPI, "response_model": token.ClientToken}
     for method, path, function, status, codes in _TABLE:
-        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": responses(codes)}
-        if "UNAUTHENTICATED" in codes:
-            options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
-        options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
+        options = options_of(function, status, codes)
         options |= more if function is token.client_credentials else {}
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 
-def responses(codes: str) -> dict[int | str, dict[str, Any]]:
+def options_of(function: Function, status: int, codes: str) -> dict[str, Any]:
+    """What FastAPI is told of an endpoint."""
+    options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
+    if "UNAUTHENTICATED" in codes:
+        options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
+    options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
+    return options
+
+
+def _responses(codes: str) -> dict[int | str, dict[str, Any]]:
     """What FastAPI documents of the refusals."""
     found: dict[int | str, dict[str, Any]] = {}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
