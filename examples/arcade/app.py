@@ -1,4 +1,4 @@
-"""A score board: players, games and scores, and a leaderboard of each game."""
+"""A score board: players who sign in, games and scores, and a leaderboard of each game."""
 
 from typing import Annotated
 
@@ -8,11 +8,21 @@ from seed import fill
 from sqlalchemy import ForeignKey, Index, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from backstay import Backstay, Context, Model, NotFoundError, has_role, me, public, signed_in
+from backstay import (
+    AccountOptions,
+    Backstay,
+    Context,
+    Model,
+    NotFoundError,
+    UserBase,
+    has_role,
+    me,
+    public,
+    signed_in,
+)
 
 
-class User(Model):
-    username: Mapped[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{3,32}$")]] = mapped_column(unique=True)
+class User(UserBase, Model):
     scores: Mapped[list["Score"]] = relationship(back_populates="player")
 
 
@@ -41,6 +51,7 @@ app = Backstay(
     },
 )
 app.seeder(fill)
+app.accounts(User, AccountOptions(verify_email=False))
 app.resource(User, read=public, update=User.id == me.id)
 app.resource(Game, key=Game.slug, read=public, write=has_role("admin"))
 app.resource(Score, read=public, create=signed_in, stamp={Score.player_id: me.id}, delete=Score.player_id == me.id)

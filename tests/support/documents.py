@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 PORT = "8000"
 START_S = 60.0
 COMMAND_S = 120.0
+SAYS_S = 2.0
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)(?P<rest>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
@@ -125,7 +126,7 @@ class Walk:
             case "json" if not block.title:
                 same_json(json.loads(self._ported(block.text)), json.loads(self.printed))
             case "text" if block.title == "server":
-                assert self._ported(block.text).strip() in self._logged(), "the server did not say so"
+                assert self._says(self._ported(block.text).strip()), "the server did not say so"
             case "text" if block.title:
                 pass
             case "text":
@@ -136,6 +137,13 @@ class Walk:
                 self._write(block.title, block.text)
             case _:
                 raise AssertionError(f"a {block.language or 'nameless'} block is neither a file nor a command")
+
+    def _says(self, text: str) -> bool:
+        """Whether the server has said something, or does in a moment."""
+        until = time.monotonic() + SAYS_S
+        while text not in self._logged() and time.monotonic() < until:
+            time.sleep(0.05)
+        return text in self._logged()
 
     def shell(self, text: str) -> None:
         """Run commands; what the last one prints is kept."""

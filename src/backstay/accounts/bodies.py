@@ -18,6 +18,7 @@ Username = Annotated[str, Field(max_length=128), _TEXT, AfterValidator(UsernameT
 Name = Annotated[str, Field(min_length=1, max_length=EMAIL_CHARS_MAX), _TEXT]
 Password = Annotated[str, Field(min_length=1, max_length=PASSWORD_CHARS_MAX), _TEXT]
 Token = Annotated[str, Field(min_length=1, max_length=128), _TEXT]
+Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
 #: `cookie` for browsers: the tokens come as cookies that no script can read.
 Mode = Literal["token", "cookie"]
@@ -116,13 +117,13 @@ class MailSent(BaseModel):
 class Me(BaseModel):
     """Whoever is signed in."""
 
-    id: int | UUID
+    id: Number | UUID
     email: str | None
     username: str | None
     email_verified_at: datetime | None
     roles: list[str]
     permissions: list[str]
-    tenant: str | None
+    tenant: int | str | None
 
 
 class SessionShown(BaseModel):
@@ -132,7 +133,7 @@ class SessionShown(BaseModel):
         current: whether it is the one that asks.
     """
 
-    id: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    id: Number
     kind: str
     device: str
     ip: str

@@ -23,22 +23,10 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "me/delete", mine.delete_me, 204, _CONFIRMED),
     ("GET", "sessions", mine.list_sessions, 200, "UNAUTHENTICATED"),
     ("DELETE", "sessions/{number}", mine.end_session, 204, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
-    (
-        "POST",
-        "password",
-        mine.change_password,
-        204,
-        _CONFIRMED,
-    ),
+    ("POST", "password", mine.change_password, 204, _CONFIRMED),
     ("POST", "password/forgot", by_mail.forgot, 202, "MAIL_UNAVAILABLE"),
     ("POST", "password/reset", by_mail.reset, 204, ""),
-    (
-        "POST",
-        "email",
-        mine.change_email,
-        202,
-        f"{_CONFIRMED} MAIL_UNAVAILABLE",
-    ),
+    ("POST", "email", mine.change_email, 202, f"{_CONFIRMED} MAIL_UNAVAILABLE"),
     ("POST", "verify", by_mail.verify, 204, "CONFLICT"),
     ("POST", "verify/resend", by_mail.resend, 202, "MAIL_UNAVAILABLE"),
 )
@@ -47,14 +35,14 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
 def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
     """Add them to the program's own."""
     for method, path, function, status, codes in _TABLE:
-        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
+        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": responses(codes)}
         if "UNAUTHENTICATED" in codes:
-            options["openapi_extra"] = {"security": [{"bearerAuth": []}]}
+            options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
         options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 
-def _responses(codes: str) -> dict[int | str, dict[str, Any]]:
+def responses(codes: str) -> dict[int | str, dict[str, Any]]:
     """What FastAPI documents of the refusals."""
     found: dict[int | str, dict[str, Any]] = {}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..schema.model import Column, Relationship, Table
-from ..schema.policy import FieldRule, Folded, Policy, Standing, fold, fold_write, me, public
+from ..schema.policy import FieldRule, Folded, Policy, Standing, fold, me, public
 from ..schema.resource import Catalog, Resource
 from .ir import Deleted
 from .payload import writable_columns
@@ -90,8 +90,7 @@ class Sight:
     def _sets(self, own: FieldRule | None) -> bool:
         if own is None:
             return True
-        rule = fold(own.read, self.standing) if own.write is None else fold_write(own.write, self.standing)
-        return rule is not False
+        return own.writable(self.standing) is not False
 
     def known(self, resource: Resource) -> frozenset[str]:
         """The fields that may be named to the principal."""

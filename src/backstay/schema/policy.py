@@ -251,6 +251,10 @@ class FieldRule:
         """All that are given."""
         return tuple(rule for rule in (self.read, self.write, self.refer) if rule is not None)
 
+    def writable(self, standing: Standing) -> Folded:
+        """Who may set it, for one standing."""
+        return fold(self.read, standing) if self.write is None else fold_write(self.write, standing)
+
     @property
     def by_row(self) -> bool:
         """Whether it depends on the row who may read or set it."""
