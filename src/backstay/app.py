@@ -25,6 +25,7 @@ from .db.lookups import Lookups
 from .db.opened import open_database
 from .db.sessions import Sessions
 from .engine import Engine
+from .errors import OperatorError
 from .exposures import Exposure, attribute, catalog_of, given_or
 from .http.custom import CustomEndpoints, Endpoints
 from .http.frame import Frame, Handler
@@ -164,13 +165,15 @@ class Backstay(Endpoints):
             options: how they sign in.
 
         Raises:
-            OperatorError: a model that is none of accounts.
+            OperatorError: a model that is none of accounts, or a second one.
 
         Example:
             >>> app.accounts(User)
         """
+        if self._accounts is not None:
+            raise OperatorError(f"{self.name} has accounts already, of {self._accounts.user.__name__}.")
         self._accounts = Declared(user, options or AccountOptions())
-        accounts.add_endpoints(self.custom_endpoints(), self.config.base_path)
+        accounts.add_endpoints(self.custom_endpoints(), self.config.base_path, self._accounts.profile)
 
     @property
     def models(self) -> list[type[Any]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
+from ..schema.model import Column
 from . import by_mail, mine, signing_in
+from .bodies import Registration, registration_of
 
 Function = Callable[..., Any]
 #: The refusals of what asks for the password again.
@@ -32,14 +35,32 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
 )
 
 
-def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
-    """Add them to the program's own."""
-    for method, path, function, status, codes in _TABLE:
+def add_endpoints(custom: CustomEndpoints, base_path: str, profile: Mapping[str, Column]) -> None:
+    """Add them to the program's own.
+
+    Args:
+        profile: columns of the user model that a registration has, too.
+    """
+    for method, path, declared, status, codes in _TABLE:
+        function = _registering(registration_of(profile)) if declared is signing_in.register else declared
         options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
         if "UNAUTHENTICATED" in codes:
             options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
         options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
+
+
+def _registering(body: type[Registration]) -> Function:
+    """The endpoint that takes such a body."""
+
+    async def register(**given: Any) -> Any:
+        return await signing_in.register(**given)
+
+    signature = inspect.signature(signing_in.register, eval_str=True)
+    parameters = [p.replace(annotation=body) if p.name == "body" else p for p in signature.parameters.values()]
+    register.__doc__ = signing_in.register.__doc__
+    register.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return register
 
 
 def _responses(codes: str) -> dict[int | str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from .key_ring import KeyRing
 from .later import Later
 from .passwords import Hashing, Passwords
 from .post import Post
+from .profile import profile_of
 from .revocations import Revocations
 from .tables import AuthTables, auth_tables
 from .tokens import AccessTokens
@@ -38,6 +40,8 @@ class AccountOptions:
         registration: whether anybody may make an account.
         verify_email: whether an address must be proven before its owner can sign in. Then nobody learns by
             registering whether an address has an account.
+        profile: names of columns of the user model that people fill in when they register. No other column can be
+            set then.
         hashing: what a password's hash costs.
         breached: asked of each new password: whether it is known from a breach. Nothing is asked by default.
         verify_page, reset_page: pages of the program's own that links in mails lead to, with `?token=…`; without
@@ -46,6 +50,7 @@ class AccountOptions:
 
     registration: bool = True
     verify_email: bool = True
+    profile: Sequence[str] = ()
     hashing: Hashing = field(default_factory=Hashing)
     breached: Breached | None = None
     verify_page: str = ""
@@ -76,6 +81,7 @@ class Declared:
             raise OperatorError(f"{user.__name__} is no model of accounts: class {user.__name__}(UserBase, Model).")
         self.user = user
         self.options = options
+        self.profile = profile_of(user, options.profile)
         self.tables: AuthTables = auth_tables(table)
         watch_users(user)
 
