@@ -14,11 +14,14 @@ from backstay.auth.known import KNOWN_MAX
 from backstay.auth.tokens import TOKENS_MAX
 from backstay.auth.weak import PASSWORD_CHARS_MAX
 from backstay.cli.new import APP
+from backstay.cli.serve import HEADER_BYTES_MAX, HEADERS_MS
 from backstay.config import SETTINGS
 from backstay.db.apsw_types import DIGITS_MAX
 from backstay.db.sqlite_writer import GROUP_MAX
 from backstay.engine import STATEMENTS_MAX
 from backstay.errors import CODES, FIELD_ERRORS_MAX
+from backstay.http.frame import HEADERS_MAX
+from backstay.http.patience import GRACE_S
 from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
 from backstay.query.search import WORD_CHARS_MAX, WORDS_MAX
 from backstay.query.values import LIST_ITEMS_MAX
@@ -26,6 +29,8 @@ from backstay.rest.cursors import CURSOR_CHARS_MAX
 from backstay.rest.groups import DEPTH_MAX as GROUP_DEPTH_MAX
 from backstay.rest.params import PAGE_MAX
 from backstay.schema.search_ddl import SEARCHED_CHARS_MAX
+from backstay.stores.limits import SLOTS
+from backstay.stores.memory import CALLERS_MAX
 from support.documents import ROOT, Walk, blocks_of, pages
 from support.postgres import fresh_database
 
@@ -42,6 +47,12 @@ NOT_RUN = {
     "python -m pip install": "installs the package from the network",
 }
 FIXED_LIMITS = {
+    "headers in one request": HEADERS_MAX,
+    "bytes of the headers": HEADER_BYTES_MAX,
+    "seconds for the headers of a request": HEADERS_MS // 1_000,
+    "seconds for a body, and one more for each KiB of it": int(GRACE_S),
+    "parts of the window of a rate limit": SLOTS,
+    "callers that a process counts for one rate limit": CALLERS_MAX,
     "values in a list filter": LIST_ITEMS_MAX,
     "relations in a filter or sort path": PATH_STEPS_MAX,
     "depth of groups": GROUP_DEPTH_MAX,

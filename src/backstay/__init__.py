@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
     from .existing import reflect
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
-    from .schema.mixins import SoftDelete, TenantScoped
+    from .schema.mixins import MembershipBase, SoftDelete, TenantScoped
     from .schema.policy import FieldRule, has_permission, has_role, me, nobody, public, signed_in
     from .services.mail import Mail
 
@@ -30,6 +30,7 @@ _HOMES = {
     "ForbiddenError": "errors",
     "Hashing": "auth.passwords",
     "Mail": "services.mail",
+    "MembershipBase": "schema.mixins",
     "Model": "schema.base",
     "ModelBase": "schema.base",
     "NotFoundError": "errors",
@@ -62,6 +63,7 @@ __all__ = [
     "ForbiddenError",
     "Hashing",
     "Mail",
+    "MembershipBase",
     "Model",
     "ModelBase",
     "NotFoundError",

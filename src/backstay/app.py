@@ -14,6 +14,7 @@ from . import accounts
 from .accounts import contract, jwks
 from .accounts.wiring import Parts, Wired, wire
 from .auth.accounts import AccountOptions, Accounts, Declared
+from .auth.tenancy import DeclaredTenants, Way
 from .auth.tokens import Tokens
 from .config import Config
 from .console.docs import Docs
@@ -175,10 +176,54 @@ class Backstay(Endpoints):
         self._accounts = Declared(user, options or AccountOptions())
         accounts.add_endpoints(self.custom_endpoints(), self.config.base_path, self._accounts.profile)
 
+    def tenants(
+        self,
+        model: type[Any],
+        *,
+        members: type[Any],
+        slug: Any = None,
+        by: Sequence[Way] = ("token", "header"),
+        roles: Mapping[str, Sequence[str]] | None = None,
+        visitors: bool = False,
+    ) -> None:
+        """Turn tenants on: who belongs to one may act for it, with the role of the membership.
+
+        Args:
+            model: the tenants, such as `Organization`.
+            members: who belongs where; see `MembershipBase`.
+            slug: a unique column that names a tenant in the header or the subdomain, beside its key.
+            by: what says which tenant a request is for: the session (`token`), the header `X-Tenant`, or the
+                subdomain below the host of `BACKSTAY_PUBLIC_URL`. The header wins over the subdomain, that over the
+                session.
+            roles: what each role permits there: `{"owner": ["projects.delete"], "member": []}`. Then no other role
+                counts. By default every role counts, and permits nothing.
+            visitors: whether who is not signed in may visit a tenant, by its header or subdomain.
+
+        Raises:
+            OperatorError: no accounts, or models that do not refer to each other.
+
+        Example:
+            >>> app.tenants(Organization, members=Membership, slug=Organization.slug)
+        """
+        if self._accounts is None:
+            raise OperatorError("Tenants have members who sign in: call app.accounts(User) first.")
+        declared = self._accounts
+        declared.tenants = DeclaredTenants(
+            model, members, declared.tables, slug=slug, by=by, roles=roles, visitors=visitors
+        )
+        accounts.add_tenant_endpoints(self.custom_endpoints(), self.config.base_path)
+
+    @property
+    def declared_tenants(self) -> DeclaredTenants | None:
+        """What `tenants` was told."""
+        return None if self._accounts is None else self._accounts.tenants
+
     @property
     def models(self) -> list[type[Any]]:
-        """The exposed mapped classes, and that of the users."""
+        """The exposed mapped classes, and those of users and tenants."""
         users = [] if self._accounts is None else [self._accounts.user]
+        tenants = self.declared_tenants
+        users += [] if tenants is None else [tenants.model, tenants.members]
         return [e.model for e in self._exposures if isinstance(e.model, type)] + users
 
     @property
@@ -336,6 +381,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
         fallback=custom,
         success_flag=success_flag,
         cookies=wired is not None,
+        visitors=declared is not None and declared.tenants is not None and declared.tenants.visitors,
     )
     log.later = frame.schedule_flush
     known = wired.accounts if wired else None

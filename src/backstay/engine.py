@@ -60,6 +60,8 @@ class Engine:
         self._refusals = Refusals(catalog, dialect, database, self.standing)
         #: Called after a row of a resource was deleted, by the resource's name.
         self.deleted: dict[str, Callable[[Context], Awaitable[None]]] = {}
+        #: Called after one was updated or restored.
+        self.changed: dict[str, Callable[[Context], Awaitable[None]]] = {}
 
     def standing(self, principal: Principal) -> Standing:
         """What of a principal decides plans; part of every key of a cached plan."""
@@ -184,6 +186,9 @@ class Engine:
         if row is None:
             await self._explain(resource, key, "update", context, version)
             raise NotFoundError(resource.name, ",".join(key))
+        after = self.changed.get(resource.name)
+        if after is not None:
+            await after(context)
         return statement, row
 
     async def delete(
@@ -207,6 +212,9 @@ class Engine:
         row = await self._write(statement, self._bind_keyed(statement, key, resource, key), resource, context, key)
         if row is None:
             raise NotFoundError(resource.name, ",".join(key))
+        after = self.changed.get(resource.name)
+        if after is not None:
+            await after(context)
         return statement, row
 
     def _bind_keyed(
@@ -231,7 +239,7 @@ class Engine:
         query = Select(resource.name, key=tuple(range(len(key))), shape=shape)
         try:
             statement = self.prepare(query, self.standing(context.principal))
-        except ForbiddenError:
+        except Problem:
             return
         found = self.read(statement, self.bind(statement, key), context)
         rows = found if isinstance(found, list) else await found

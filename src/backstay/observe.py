@@ -122,6 +122,7 @@ class Log:
             "statements": context.statements,
             "bytes": size,
             "principal": context.principal.id,
+            "ip": context.ip,
             "request_id": context.request_id,
         }
         waiting = self._waiting

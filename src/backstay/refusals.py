@@ -7,7 +7,7 @@ from typing import Any
 
 from .context import Context, Principal
 from .db.database import ConstraintViolationError, Database, Violation
-from .errors import FieldError, Problem, ValidationError
+from .errors import FieldError, ForbiddenError, Problem, ValidationError
 from .query.plan import Form, PlanShape, SelectPlan, Slot, Source
 from .query.sight import Sight
 from .schema.model import Column
@@ -35,24 +35,31 @@ class Refusals:
         context: Context,
     ) -> Problem:
         """What the caller is told of a constraint: the fields, never another row's content."""
+        known = Sight(self._catalog, self._standing(context.principal)).known(resource)
         match violation.kind:
             case Violation.UNIQUE:
-                names = _names(resource, violation.columns)
+                names = _names(resource, violation.columns, known)
                 errors = [FieldError(n, "unique", "is taken by another row.") for n in names]
                 return Problem("CONFLICT", f"Another row of {resource.name} has the same values.", errors=errors)
+            case Violation.NOT_NULL if _from_principal(resource, violation.columns):
+                return ForbiddenError(statement.action, resource.name, anonymous=context.principal.is_anonymous)
             case Violation.NOT_NULL:
-                names = _names(resource, violation.columns)
+                names = _names(resource, violation.columns, known)
                 return ValidationError([FieldError(n, "required", "must not be null.") for n in names])
             case Violation.FOREIGN_KEY if statement.action == "delete":
                 return Problem("STILL_REFERENCED", f"Other rows refer to this row of {resource.name}.")
             case Violation.FOREIGN_KEY:
                 missing = await self.missing_parents(statement, values, resource, context)
+                if missing is None and statement.action == "create":
+                    # What the server set from the principal leads nowhere: it is gone, or its tenant is.
+                    return ForbiddenError("create", resource.name, anonymous=context.principal.is_anonymous)
                 detail = f"Other rows refer to this row of {resource.name}."
                 return missing or Problem("STILL_REFERENCED", detail)
             case Violation.CHECK:
-                named = [n for n in resource.columns if f"_{n}_" in f"_{violation.constraint}_"]
-                field = max(named, key=len) if named else "body"
-                message = f"breaks the constraint {violation.constraint or 'of the table'}."
+                named = [n for n in resource.table.columns if f"_{n}_" in f"_{violation.constraint}_"]
+                field = max((n for n in named if n in known), key=len, default="body")
+                told = violation.constraint if violation.constraint and known.issuperset(named) else "of the table"
+                message = f"breaks the constraint {told}."
                 return ValidationError([FieldError(field, "check", message)])
             case Violation.TYPE:
                 return ValidationError([FieldError("body", "invalid_value", "a value has the wrong type.")])
@@ -99,6 +106,13 @@ class Refusals:
         return bool(found if isinstance(found, list) else await found)
 
 
-def _names(resource: Resource, columns: Sequence[str]) -> list[str]:
-    by_sql = {column.sql.name: name for name, column in resource.columns.items()}
+def _from_principal(resource: Resource, columns: Sequence[str]) -> bool:
+    """Whether the server sets all these from the principal."""
+    stamped = {*resource.policy.stamp, *(() if resource.table.tenant is None else (resource.table.tenant,))}
+    names = {resource.table.columns[name].sql.name for name in stamped}
+    return bool(columns) and names.issuperset(columns)
+
+
+def _names(resource: Resource, columns: Sequence[str], known: frozenset[str]) -> list[str]:
+    by_sql = {column.sql.name: name for name, column in resource.columns.items() if name in known}
     return [by_sql[name] for name in columns if name in by_sql] or ["body"]

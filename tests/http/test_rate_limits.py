@@ -300,6 +300,7 @@ def test_two_processes_are_one_at_the_limit(pages: tuple[Path, Path]) -> None:
             run(talk(server))
 
 
+@pytest.mark.alone
 def test_a_server_whose_valkey_is_away_goes_on(pages: tuple[Path, Path]) -> None:
     """From its start, and when it goes: answers come, are limited by this process, and the log says so once."""
 

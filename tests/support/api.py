@@ -1,5 +1,6 @@
 """What conformance tests say to the API: reads that took one statement, and refusals that name their field."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from backstay.testing import statements, token
@@ -29,16 +30,23 @@ class Api:
     Args:
         twin: the same app over another database; it is sent whatever this one is, and must answer the same.
             Validators are of bytes, and those of a JSON column's value differ.
+        people: headers of principals by name.
     """
 
-    def __init__(self, http: "AsyncClient", twin: "AsyncClient | None" = None) -> None:
+    def __init__(
+        self,
+        http: "AsyncClient",
+        twin: "AsyncClient | None" = None,
+        people: Mapping[str, dict[str, str]] | None = None,
+    ) -> None:
         self.http = http
+        self.people = WHO if people is None else people
         self._twin = twin
 
     async def send(self, method: str, path: str, query: str = "", *, who: str = "", **options: Any) -> "Response":
         """One request; no answer is ever a failure of ours."""
         url = BASE + path + (f"?{query}" if query else "")
-        headers = WHO[who] | options.pop("headers", {})
+        headers = self.people[who] | options.pop("headers", {})
         response = await self.http.request(method, url, headers=headers, **options)
         assert response.status_code < 500, f"{method} {url}: {response.text}"
         if self._twin is not None and "if-none-match" not in headers:

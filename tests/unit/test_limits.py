@@ -119,6 +119,12 @@ def test_callers_count_apart_and_are_forgotten(monkeypatch: pytest.MonkeyPatch) 
     assert len(limiter) == 1
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an answer may take its time; only the test of an absent server is in a hurry."""
+    monkeypatch.setattr(valkey, "ANSWER_S", 20.0)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Valkey]:
     """A Valkey for tests that leave it as it is."""

@@ -139,7 +139,7 @@ class Me(BaseModel):
     email_verified_at: datetime | None
     roles: list[str]
     permissions: list[str]
-    tenant: str | None
+    tenant: int | str | None
 
 
 class SessionShown(BaseModel):

@@ -43,7 +43,7 @@ def add_endpoints(custom: CustomEndpoints, base_path: str, profile: Mapping[str,
     """
     for method, path, declared, status, codes in _TABLE:
         function = _registering(registration_of(profile)) if declared is signing_in.register else declared
-        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
+        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": responses(codes)}
         if "UNAUTHENTICATED" in codes:
             options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
         options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
@@ -63,7 +63,7 @@ def _registering(body: type[Registration]) -> Function:
     return register
 
 
-def _responses(codes: str) -> dict[int | str, dict[str, Any]]:
+def responses(codes: str) -> dict[int | str, dict[str, Any]]:
     """What FastAPI documents of the refusals."""
     found: dict[int | str, dict[str, Any]] = {}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

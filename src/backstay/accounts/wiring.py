@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..auth.accounts import Accounts, Declared
 from ..auth.authenticate import Authenticator
 from ..auth.revocations import ALL, revoke
+from ..auth.tenancy import MEMBERS, DeclaredTenants
 from ..auth.tokens import Tokens
 from ..config import Config
 from ..context import Context
@@ -19,6 +20,7 @@ from ..services.mail import Mailer
 from .cookies import Cookies
 from .credentials import Credentials
 from .jwks import Jwks
+from .tenant_choice import TenantChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Wired:
     """The accounts, what authenticates requests, and the public keys."""
 
     accounts: Accounts
-    credentials: Credentials
+    credentials: Credentials | TenantChoice
     jwks: Jwks
 
 
@@ -60,7 +62,12 @@ def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -
     custom.app.state.cookies = cookies
     authenticator = Authenticator(accounts, Tokens(config.secret), parts.lookups)
     _forget_deleted(parts.engine, accounts)
-    return Wired(accounts, Credentials(authenticator, cookies, config.base_path), Jwks(accounts))
+    credentials: Credentials | TenantChoice = Credentials(authenticator, cookies, config.base_path)
+    if accounts.tenancy is not None:
+        custom.app.state.tenancy = accounts.tenancy
+        _forget_members(parts.engine, accounts, accounts.tenancy.declared)
+        credentials = TenantChoice(credentials, accounts.tenancy, config)
+    return Wired(accounts, credentials, Jwks(accounts))
 
 
 def _forget_deleted(engine: Engine, accounts: Accounts) -> None:
@@ -73,3 +80,15 @@ def _forget_deleted(engine: Engine, accounts: Accounts) -> None:
     for resource in engine.catalog.resources.values():
         if resource.table.sql is accounts.tables.user:
             engine.deleted[resource.name] = forget
+
+
+def _forget_members(engine: Engine, accounts: Accounts, declared: DeclaredTenants) -> None:
+    """A membership or a tenant that the API changes is looked up anew everywhere."""
+
+    async def forget(context: Context) -> None:
+        async with accounts.sessions.begin(context) as session:
+            await revoke(session, accounts.tables, MEMBERS, "")
+
+    for resource in engine.catalog.resources.values():
+        if resource.table.sql in (declared.table, declared.member_table):
+            engine.deleted[resource.name] = engine.changed[resource.name] = forget

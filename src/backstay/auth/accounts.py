@@ -25,6 +25,7 @@ from .post import Post
 from .profile import profile_of
 from .revocations import Revocations
 from .tables import AuthTables, auth_tables
+from .tenancy import DeclaredTenants, Tenancy
 from .tokens import AccessTokens
 from .user import UserBase
 from .user_events import watch_users
@@ -83,6 +84,7 @@ class Declared:
         self.options = options
         self.profile = profile_of(user, options.profile)
         self.tables: AuthTables = auth_tables(table)
+        self.tenants: DeclaredTenants | None = None
         watch_users(user)
 
 
@@ -115,6 +117,8 @@ class Accounts:
         self.passwords = Passwords(declared.options.hashing)
         self.revocations = Revocations(declared.tables, lookups, config.revocation_check_ms)
         sessions.on_commit(self.revocations.committed)
+        tenants, keep_s = declared.tenants, config.session_cache_s
+        self.tenancy = None if tenants is None else Tenancy(tenants, lookups, self.revocations, keep_s=keep_s)
         self.keys = KeyRing(declared.tables, self.vault, config, sessions, self.revocations)
         self.soft = issubclass(declared.user, SoftDelete)
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)

@@ -26,6 +26,7 @@ KINDS = {
     "user_disabled": "! A user can no longer sign in.",
     "user_enabled": "A user can sign in again.",
     "user_deleted": "! An account was deleted.",
+    "tenant_change": "A session is used for another tenant.",
     "keys_rotated": "! The signing keys were changed.",
 }
 

@@ -53,8 +53,12 @@ async def sign_in(
     Args:
         session: a transaction, as `Sessions.begin` gives it.
         kind: how they proved it, such as `password` or `oauth:github`; they see it in the list of their sessions.
+        tenant: the key of the tenant that it is for; by default the only one that they belong to.
     """
     tables, now = accounts.tables, utc_now()
+    if tenant is None and accounts.tenancy is not None:
+        only = await accounts.tenancy.only(session, user_id)
+        tenant = None if only is None else only.tenant
     row = {
         "user_id": user_id,
         "kind": kind,

@@ -8,6 +8,7 @@ import typer
 
 from .auth import auth_app
 from .db import db_app
+from .rules import rules_app
 
 cli = typer.Typer(
     name="backstay",
@@ -21,6 +22,7 @@ cli = typer.Typer(
 
 cli.add_typer(auth_app)
 cli.add_typer(db_app)
+cli.add_typer(rules_app)
 
 Target = Annotated[
     str, typer.Argument(help="module:app, a Python file, or a database URL. Default: app.py or main.py here.")

@@ -7,10 +7,10 @@ import sys
 import orjson
 
 from ..auth.tokens import Tokens
+from ..check.words import words
 from ..config import Config
 from ..errors import Action, OperatorError
 from ..rest.routes import Route
-from ..schema.policy import ME_PREFIX, Flag
 from ..schema.resource import Catalog
 from .secret import kept_secret
 from .target import load_app
@@ -35,11 +35,6 @@ def print_routes(target: str, *, as_json: bool) -> None:
 def _rule(catalog: Catalog, route: Route) -> object:
     actions: dict[str, Action] = {"POST": "create", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
     return catalog.resources[route.resource].policy.rule(actions.get(route.method, "read"))
-
-
-def words(rule: object) -> str:
-    """A rule in words."""
-    return repr(rule) if isinstance(rule, Flag) else " ".join(str(rule).replace(f":{ME_PREFIX}", "me.").split())
 
 
 def print_openapi(target: str) -> None:

@@ -42,16 +42,25 @@ def load_target(target: str = "", *, database: str | None = None) -> Loaded:
     """The app that a target names, and where it is."""
     if "://" in target:
         return Loaded(existing_database(database or target), None)
-    if not target:
-        target = next((name for name in DEFAULTS if Path(name).is_file()), "")
-        if not target:
-            raise OperatorError(f"No {' or '.join(DEFAULTS)} here: name a file, module:app or a database URL.")
+    target = found_target(target)
     name, _, variable = target.partition(":")
     module = _from_file(Path(name)) if name.endswith(".py") else _from_module(name)
     app = _pick(module, variable, name)
     if database:
         app.configure(database_url=database)
     return Loaded(app, None if app.existing else Path(module.__file__ or ".").resolve().parent)
+
+
+def found_target(target: str) -> str:
+    """A target, or the file that it is by default.
+
+    Raises:
+        OperatorError: there is none.
+    """
+    target = target or next((name for name in DEFAULTS if Path(name).is_file()), "")
+    if not target:
+        raise OperatorError(f"No {' or '.join(DEFAULTS)} here: name a file, module:app or a database URL.")
+    return target
 
 
 def existing_database(url: str) -> Backstay:

@@ -66,6 +66,7 @@ class Frame:
         quotas: the rate limits of routes.
         fallback: the ASGI app of the custom endpoints, if there is one.
         cookies: whether a cookie may be a credential.
+        visitors: whether it matters who asks where there is no credential.
 
     Raises:
         OperatorError: a setting of CORS or of trusted proxies that says nothing.
@@ -84,8 +85,10 @@ class Frame:
         fallback: Application | None = None,
         success_flag: bool = False,
         cookies: bool = False,
+        visitors: bool = False,
     ) -> None:
         self._cookies = cookies
+        self._visitors = visitors
         self.observations = observations
         self.log = log
         self._route = route
@@ -180,7 +183,7 @@ class Frame:
             return self._cors.preflight(request)
         if self._replicated:
             context.read_after = read_after(headers)
-        if b"authorization" in headers or (self._cookies and b"cookie" in headers):
+        if b"authorization" in headers or (self._cookies and b"cookie" in headers) or self._visitors:
             principal = self._authenticate(request)
             context.principal = principal if isinstance(principal, Principal) else await principal
         found = self._route(request) or self._other_route(request)
@@ -305,4 +308,5 @@ def _is_too_large(message: MutableMapping[str, Any], bytes_max: int) -> bool:
         return False
     headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", ())}
     size = headers.get(b"content-length", b"")
-    return headers.get(b"content-type", b"").endswith(b"json") and size.isdigit() and int(size) > bytes_max
+    json = headers.get(b"content-type", b"").startswith(b"application/json")
+    return json and size.isdigit() and int(size) > bytes_max

@@ -120,7 +120,7 @@ class Names:
             raise Problem("INSUFFICIENT_SCOPE", detail, headers=[("www-authenticate", challenge)])
         if resource.table.tenant is not None and not self.standing.tenanted and self.standing.signed:
             raise Problem("TENANT_REQUIRED", f"{resource.name} belongs to tenants, and this request names none.")
-        if rule is False:
+        if rule is False or (resource.table.tenant is not None and not self.standing.tenanted):
             raise ForbiddenError(action, resource.name, anonymous=not self.standing.signed)
 
     def column(self, resource: Resource, name: str, label: str) -> Column | None:
@@ -139,7 +139,7 @@ class Names:
             hint = perhaps(name, self.sight.ways(resource), noun="relation")
             self.refuse(label, "unknown_relation", f"{resource.name} has no relation {name[:80]!r}.", hint)
             return None
-        return Step(way[0], self.sight.source(way[1]))
+        return Step(way[0], self.sight.source(way[1]), self.sight.between(way[0]))
 
     def offset(self, page: OffsetPage) -> None:
         """The slot of a page's offset, if it has one."""

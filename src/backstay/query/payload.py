@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -106,6 +106,11 @@ def writable_columns(resource: Resource) -> dict[str, Column]:
     return {n: c for n, c in resource.columns.items() if not c.server_set and n not in stamped}
 
 
+def unsettable(resource: Resource, name: str) -> str:
+    """Why a body cannot set a field that may be read."""
+    return "is not yours to set." if name in writable_columns(resource) else "is set by the server."
+
+
 def is_required(column: Column, action: Action) -> bool:
     """Whether a body must name the column."""
     if action is Action.UPDATE or column.nullable:
@@ -118,16 +123,29 @@ def is_required(column: Column, action: Action) -> bool:
 class Contract:
     """Validates bodies for one resource and action.
 
+    Args:
+        settable, visible: the fields that the principal may set, and those that it may read; by default all of them.
+            Others are unknown, to every message too.
+
     Example:
         >>> contract.validate(b'{"game_id": 1, "value": -5}')
         Traceback (most recent call last):
         backstay.errors.ValidationError: value: Input should be greater than or equal to 0
     """
 
-    def __init__(self, resource: Resource, action: Action) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        action: Action,
+        settable: Mapping[str, Column] | None = None,
+        visible: Iterable[str] | None = None,
+    ) -> None:
         self.resource = resource
         self.action = action
-        self.columns = writable_columns(resource)
+        self.columns = writable_columns(resource) if settable is None else dict(settable)
+        self.visible = frozenset(resource.columns if visible is None else visible)
+        #: A replacement that does not name these leaves them: who sends a row back may not have seen them.
+        self.kept = frozenset(name for name, own in resource.policy.fields.items() if own.by_row)
         if action is not Action.CREATE:
             keys = set(resource.table.key)
             self.columns = {n: c for n, c in self.columns.items() if n not in keys}
@@ -137,10 +155,11 @@ class Contract:
             kind = kind | None if column.nullable else kind
             if column.description:
                 kind = Annotated[kind, Field(description=column.description)]
-            members[name] = kind if is_required(column, action) else NotRequired[kind]
+            spared = action is Action.REPLACE and name in self.kept
+            members[name] = kind if is_required(column, action) and not spared else NotRequired[kind]
         # A replacement may carry back what the server sets, so that a caller can send a row as it was read.
-        ignored = set(resource.columns) - set(self.columns) if action is Action.REPLACE else set[str]()
-        self.ignored = frozenset(ignored)
+        ignored = self.visible - set(self.columns) if action is Action.REPLACE else frozenset[str]()
+        self.ignored = ignored
         for name in ignored:
             members[name] = NotRequired[Any]
         title = f"{resource.name.title().replace('_', '').replace('.', '')}{action.value.title()}"
@@ -180,8 +199,8 @@ class Contract:
             field = ".".join(str(part) for part in item["loc"] if part not in _NOISE)[:120]
             code, message = _WORDS.get(item["type"], (item["type"], item["msg"]))
             if code == "unknown_field":
-                if field in self.resource.columns:
-                    code, message = "read_only", "is set by the server."
+                if field in self.visible:
+                    code, message = "read_only", unsettable(self.resource, field)
                 else:
                     hint = hint or perhaps(field, self.columns, noun="field")
             errors.append(FieldError(field or "body", code, message))
@@ -192,6 +211,8 @@ class Contract:
         """What a replacement sets where the body is silent: the declared default, else null."""
         values: dict[str, Any] = {}
         for name, column in self.columns.items():
+            if name in self.kept:
+                continue
             default: Any = column.sql.default
             if default is not None and not default.is_sequence and not default.is_clause_element:
                 values[name] = default.arg(None) if default.is_callable else default.arg

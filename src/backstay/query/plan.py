@@ -49,10 +49,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One relation on a path."""
+    """One relation on a path; `between` are the rows of its association table, where that has rules."""
 
     way: Relationship
     source: Source
+    between: Source | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +151,7 @@ class PlanParent:
     """The row a nested route starts from: it must exist and be visible."""
 
     source: Source
-    way: Relationship
+    step: Step
     key: tuple[tuple[Column, int], ...]
 
 

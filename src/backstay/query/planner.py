@@ -97,7 +97,7 @@ class Planner:
             hint = perhaps(parent.relation, names.sight.ways(resource), noun="relation")
             message = f"{parent.resource} has no list {parent.relation[:80]!r}."
             raise Problem("NOT_FOUND", message, hint=hint)
-        return PlanParent(names.rows(resource), step.way, key_of(resource, parent.key, names))
+        return PlanParent(names.rows(resource), step, key_of(resource, parent.key, names))
 
     def _aggregate(self, query: Aggregate, names: Names) -> AggregatePlan:
         resource = self.resource(query.resource)

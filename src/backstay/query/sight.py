@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..schema.model import Column, Relationship, Table
-from ..schema.policy import Folded, Policy, Standing, fold, me, public
+from ..schema.policy import FieldRule, Folded, Policy, Standing, fold, me, public
 from ..schema.resource import Catalog, Resource
 from .ir import Deleted
+from .payload import writable_columns
 from .plan import Source, both
 
 
@@ -50,14 +52,18 @@ class Sight:
 
         Scopes have no say: a key that may only create scores must name a game. `None`: a table that nobody declared.
         """
-        resource = next((r for r in self.catalog.resources.values() if r.table.sql is target), None)
+        resource = self._resource_of(target)
         if resource is None:
-            table = next((t for t in self.catalog.schema.tables.values() if t.sql is target), None)
-            if table is None:
-                return None
-            resource = Resource(table.name, table, (), Policy(read=public))
+            return None
         readable = fold(resource.policy.read if rule is None else rule, self.standing)
         return Source(resource, both(readable, self.scope(resource)))
+
+    def _resource_of(self, sql: sa.FromClause) -> Resource | None:
+        """The resource of a table; of one that is not exposed, one that everybody may read."""
+        table = next((t for t in self.catalog.schema.tables.values() if t.sql is sql), None)
+        if table is None:
+            return None
+        return self.catalog.by_table.get(table.name) or Resource(table.name, table, (), Policy(read=public))
 
     def columns(self, resource: Resource) -> Mapping[str, Column]:
         """The visible fields of a resource, each with its mask."""
@@ -77,28 +83,47 @@ class Sight:
             return column if rule else None
         return replace(column, mask=rule, nullable=True)
 
+    def settable(self, resource: Resource) -> Mapping[str, Column]:
+        """The fields that a body may name, by the rules that need no row."""
+        return {n: c for n, c in writable_columns(resource).items() if self._sets(resource.policy.fields.get(n))}
+
+    def _sets(self, own: FieldRule | None) -> bool:
+        if own is None:
+            return True
+        return own.writable(self.standing) is not False
+
+    def known(self, resource: Resource) -> frozenset[str]:
+        """The fields that may be named to the principal."""
+        return frozenset((*self.columns(resource), *self.settable(resource)))
+
     def related(self, resource: Resource, name: str) -> tuple[Relationship, Resource] | None:
         """A way by its name, unless a field that it goes by is hidden."""
         found = self.catalog.related(resource, name)
-        if found is None or found[0].through is not None:
-            return found
+        if found is None:
+            return None
         way, target = found
-        here, there = self.columns(resource), self.columns(target)
-        for local, remote in way.pairs:
-            near, far = resource.table.column_of(local), target.table.column_of(remote)
-            if _ruled(resource, near, here) or _ruled(target, far, there):
-                return None
-        return found
+        sides = [resource, target]
+        if way.through is not None and (between := self._resource_of(way.through)) is not None:
+            sides.append(between)
+        columns = [column for pair in (*way.pairs, *way.far_pairs) for column in pair]
+        return None if any(self._hides(side, column) for side in sides for column in columns) else found
+
+    def between(self, way: Relationship) -> Source | None:
+        """The visible rows of an association table that is a model too: a link that is not seen leads nowhere."""
+        resource = None if way.through is None else self._resource_of(way.through)
+        return None if resource is None else self.source(resource)
+
+    def _hides(self, resource: Resource, sql: sa.Column[Any]) -> bool:
+        """Whether a rule of a field hides a column."""
+        column = resource.table.column_of(sql)
+        if column is None or column.name not in resource.policy.fields:
+            return False
+        return column.name not in self.columns(resource)
 
     def ways(self, resource: Resource) -> dict[str, Resource]:
         """The names of all ways that can be gone."""
         found = {name: self.related(resource, name) for name in resource.relationships}
         return {name: way[1] for name, way in found.items() if way is not None}
-
-
-def _ruled(resource: Resource, column: Column | None, visible: Mapping[str, Column]) -> bool:
-    """Whether a field rule hides a column."""
-    return column is not None and column.name in resource.policy.fields and column.name not in visible
 
 
 def in_tenant(table: Table, standing: Standing) -> Folded:

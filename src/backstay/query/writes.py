@@ -12,7 +12,8 @@ from ..schema.policy import Folded, fold, fold_write, me
 from ..schema.resource import Resource
 from .ir import Delete, Deleted, Update
 from .names import Names
-from .plan import DeletePlan, Form, InsertPlan, Reference, Slot, Source, UpdatePlan, both
+from .payload import unsettable
+from .plan import DeletePlan, Form, InsertPlan, PlanShape, Reference, Slot, Source, UpdatePlan, both
 
 
 def key_of(resource: Resource, slots: tuple[int, ...], names: Names) -> tuple[tuple[Column, int], ...]:
@@ -42,7 +43,7 @@ def plan_insert(resource: Resource, given: tuple[str, ...], names: Names) -> Ins
     if resource.table.tenant is not None:
         stamps += ((resource.table.columns[resource.table.tenant], me.tenant),)
     check = both(rule, fold_write(policy.check, names.standing))
-    for _, own in _field_rules(resource, columns, names):
+    for own in _field_rules(resource, columns, names):
         check = both(check, own)
     names.require(resource, "create", check)
     references = tuple(_references(resource, columns, names))
@@ -56,13 +57,13 @@ def plan_update(resource: Resource, query: Update, names: Names) -> UpdatePlan:
     policy = resource.policy
     rule = _write_rule(resource, "update", policy.update, names)
     columns = _columns(resource, query.columns, names)
-    for _, own in _field_rules(resource, columns, names):
+    for own in _field_rules(resource, columns, names):
         rule = both(rule, own)
     found = key_of(resource, query.key, names) + _version_of(resource, query.version, names)
     check = both(fold_write(policy.update, names.standing), fold_write(policy.check, names.standing))
     names.require(resource, "update", check)
     references = tuple(_references(resource, columns, names))
-    shape = names.shape(resource, None, ())
+    shape = _answer(resource, names)
     return UpdatePlan(Source(resource, rule), columns, check, found, shape, names.finish(), references)
 
 
@@ -85,7 +86,13 @@ def plan_restore(resource: Resource, key: tuple[int, ...], names: Names) -> Upda
     source = Source(resource, both(names.sight.source(resource, Deleted.ONLY).rule, rule))
     column = resource.table.columns[resource.table.deleted]
     found = key_of(resource, key, names)
-    return UpdatePlan(source, (), True, found, names.shape(resource, None, ()), names.finish(), restored=column)
+    return UpdatePlan(source, (), True, found, _answer(resource, names), names.finish(), restored=column)
+
+
+def _answer(resource: Resource, names: Names) -> PlanShape:
+    """The row as it is now; its key alone to a credential that may change it and not read it."""
+    covered = names.standing.covers(resource.name, "read")
+    return names.shape(resource, None, ()) if covered else PlanShape(resource.key)
 
 
 def _version_of(resource: Resource, slot: int | None, names: Names) -> tuple[tuple[Column, int], ...]:
@@ -117,30 +124,26 @@ def _write_rule(resource: Resource, action: str, own: sa.ColumnElement[bool], na
 
 
 def _columns(resource: Resource, given: tuple[str, ...], names: Names) -> tuple[Column, ...]:
+    """The fields of a body; what may be read and not set is read-only, anything else unknown."""
     found: list[Column] = []
+    settable = names.sight.settable(resource)
     for position, name in enumerate(given):
-        column = resource.columns.get(name)
-        if column is None:
-            names.column(resource, name, name)
-            continue
-        if column.server_set or name in resource.policy.stamp:
-            names.refuse(name, "read_only", "is set by the server.")
-        names.slots[position] = Slot(name, column, Form.BODY)
-        found.append(column)
+        column = settable.get(name)
+        if column is not None:
+            names.slots[position] = Slot(name, column, Form.BODY)
+            found.append(column)
+        elif names.column(resource, name, name) is not None:
+            names.refuse(name, "read_only", unsettable(resource, name))
     return tuple(found)
 
 
-def _field_rules(resource: Resource, columns: Iterable[Column], names: Names) -> Iterator[tuple[Column, Folded]]:
+def _field_rules(resource: Resource, columns: Iterable[Column], names: Names) -> Iterator[Folded]:
     """What the fields' own rules demand of the row that they are set in."""
     for column in columns:
         own = resource.policy.fields.get(column.name)
-        if own is None:
-            continue
-        rule = fold_write(own.write, names.standing)
-        if rule is False:
-            names.refuse(column.name, "read_only", "is not yours to set.")
-        elif rule is not True:
-            yield column, rule
+        rule = True if own is None or own.write is None else fold_write(own.write, names.standing)
+        if rule is not True:
+            yield rule
 
 
 def _references(resource: Resource, columns: tuple[Column, ...], names: Names) -> Iterator[Reference]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any, cast
 
 import orjson
@@ -35,8 +36,11 @@ def check_media_type(header: bytes | None) -> None:
         raise Problem("UNSUPPORTED_MEDIA_TYPE", f"The body's Content-Type is {shown}.")
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, *, ignored: Collection[str] = ()) -> dict[str, Any]:
     """The object in a body.
+
+    Args:
+        ignored: members that nobody reads, whatever is in them.
 
     Raises:
         Problem: `MALFORMED_JSON`, with the place.
@@ -52,7 +56,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if len(_NAME_END.findall(body)) != len(found):
         _refuse_duplicates(body)
     if b"\\u0000" in body:
-        fields = _nul_paths(found, "", 0)
+        fields = _nul_paths({name: value for name, value in found.items() if name not in ignored}, "", 0)
         if fields:
             raise ValidationError([FieldError(path, "invalid_value", "must not contain NUL.") for path in fields])
     return found

@@ -14,6 +14,7 @@ from ..errors import NotFoundError, Problem, ValidationError, invalid
 from ..http.messages import JSON_TYPE, Request, Response, pairs_of
 from ..query.ir import Select, Shape
 from ..query.payload import Action, Contract
+from ..query.sight import Sight
 from ..schema.model import Column
 from ..schema.policy import Standing
 from ..schema.resource import Resource
@@ -47,13 +48,23 @@ class Items:
         self._envelope = envelope
         self._resource = resource
         self._plain: dict[Standing, Statement] = {}
-        self._contracts: dict[Action, Contract] = {}
+        self._contracts: dict[tuple[object, ...], Contract] = {}
 
-    def contract(self, action: Action) -> Contract:
-        """What a body of this action must be."""
-        if action not in self._contracts:
-            self._contracts[action] = Contract(self._resource, action)
-        return self._contracts[action]
+    def contract(self, action: Action, standing: Standing) -> Contract:
+        """What a body of this action must be, to principals of a standing."""
+        resource = self._resource
+        if not resource.policy.fields:
+            key: tuple[object, ...] = (action,)
+            if key not in self._contracts:
+                self._contracts[key] = Contract(resource, action)
+            return self._contracts[key]
+        sight = Sight(self._engine.catalog, standing)
+        settable, visible = sight.settable(resource), sight.columns(resource)
+        # By what it knows: standings are many, and pydantic's schemas dear.
+        key = (action, *settable, None, *visible)
+        if key not in self._contracts:
+            self._contracts[key] = Contract(resource, action, settable, visible)
+        return self._contracts[key]
 
     def get(self, request: Request) -> Response | Awaitable[Response]:
         """`GET /{resource}/{key}`."""
@@ -147,8 +158,9 @@ class Items:
 
     async def replace(self, request: Request) -> Response:
         """`PUT /{resource}/{key}`: absent fields take their default or null."""
-        given = await self._fields(request, Action.REPLACE)
-        return await self._change(request, self.contract(Action.REPLACE).defaults() | given)
+        standing = self._engine.standing(request.context.principal)
+        defaults = self.contract(Action.REPLACE, standing).defaults()
+        return await self._change(request, defaults | await self._fields(request, Action.REPLACE))
 
     async def _change(self, request: Request, fields: dict[str, Any]) -> Response:
         async def change(version: int | None) -> tuple[Statement, Row]:
@@ -195,13 +207,14 @@ class Items:
         _refuse_parameters(request)
         check_media_type(request.headers.get(b"content-type"))
         body = await request.body()
-        found = parse_object(body)
+        contract = self.contract(action, self._engine.standing(request.context.principal))
+        found = parse_object(body, ignored=contract.ignored)
         if fixed:
             given = sorted(set(fixed) & set(found))
             if given:
                 raise invalid(given[0], "read_only", "is set by the path.")
             body = _joined(body, found, fixed)
-        return self.contract(action).validate(body)
+        return contract.validate(body)
 
     def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
         body = self._envelope.item(row[0])

@@ -13,6 +13,7 @@ from ..config import Config
 from .openapi_schemas import Json
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+_BOUNDED = ("application/json", "application/problem+json")
 _ONE = ("items", "unevaluatedItems", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else")
 _LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
 _NAMED = ("properties", "patternProperties", "$defs", "dependentSchemas")
@@ -60,7 +61,7 @@ def resolved(document: Json, node: Json) -> Json:
 def _close_content(document: Json, holder: Json, chars: int | None, seen: set[int]) -> None:
     """Only JSON has a bound: what custom endpoints stream is theirs."""
     for media, content in holder.get("content", {}).items():
-        if media.endswith("json"):
+        if media in _BOUNDED:
             _close(document, content.get("schema", {}), chars, seen)
 
 

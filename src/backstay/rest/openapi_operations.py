@@ -127,12 +127,25 @@ Parent = tuple[Resource, str]
 
 
 def _if_none_match() -> Json:
-    return {
-        "name": "If-None-Match",
-        "in": "header",
-        "description": "ETags that the caller has; the answer is 304 when one of them still holds.",
-        "schema": {"type": "string", "maxLength": ETAGS_BYTES_MAX},
-    }
+    text = "ETags that the caller has; the answer is 304 when one of them still holds."
+    schema = {"type": "string", "maxLength": ETAGS_BYTES_MAX}
+    return {"name": "If-None-Match", "in": "header", "description": text, "schema": schema}
+
+
+def _conditions(operations: Operations, resource: Resource) -> Json:
+    """What a change or a delete says of the row as its writer knew it."""
+    if resource.table.version is None:
+        return {}
+    needed = resource.require_match
+    text = "The ETag of the row as it was read, or `*`; a row that has been changed since is left as it is (412)."
+    schema = {"type": "string", "maxLength": ETAGS_BYTES_MAX}
+    header = {"name": "If-Match", "in": "header", "required": needed, "description": text, "schema": schema}
+    return {"parameters": [operations.components.add("parameters", "If-Match", header)]}
+
+
+def _unmet(resource: Resource) -> tuple[int, ...]:
+    """The statuses of conditions that do not hold, or are not there."""
+    return (412, 428) if resource.require_match else (412,) if resource.table.version is not None else ()
 
 
 def _list(operations: Operations, resource: Resource, path: str, parent: Parent | None = None) -> None:
@@ -288,12 +301,13 @@ def _change(operations: Operations, resource: Resource, path: str, action: Actio
         "summary": f"{'Replace' if whole else 'Change'} a row of {resource.name}",
         "description": texts[action],
         "security": operations.security([resource], (), [policy.update, policy.check]),
+        **_conditions(operations, resource),
         "requestBody": _body(operations, operations.contract(resource, action), f"{label.one}{action.value.title()}"),
         "responses": {
             "200": operations.answers.item(
                 operations.ref(resource), operations.row(resource), "The row as it is now."
             ),
-            **operations.problems(404, 409, *_BODY),
+            **operations.problems(404, 409, *_unmet(resource), *_BODY),
         },
     }
     operations.add("put" if whole else "patch", path, resource, f"{action.value}{label.one}", operation)
@@ -307,9 +321,10 @@ def _delete(operations: Operations, resource: Resource, path: str) -> None:
         "summary": f"Delete a row of {resource.name}",
         "description": text,
         "security": operations.security([resource], (), [resource.policy.delete]),
+        **_conditions(operations, resource),
         "responses": {
             "204": {"description": "The row is gone.", "headers": operations.answers.headers()},
-            **operations.problems(404, 409),
+            **operations.problems(404, 409, *_unmet(resource)),
         },
     }
     operations.add("delete", path, resource, f"delete{label.one}", operation)

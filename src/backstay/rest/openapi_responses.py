@@ -19,9 +19,11 @@ _NAMES = {
     406: "NotAcceptable",
     408: "RequestTimeout",
     409: "Conflict",
+    412: "PreconditionFailed",
     413: "PayloadTooLarge",
     414: "UriTooLong",
     415: "UnsupportedMediaType",
+    428: "PreconditionRequired",
     429: "TooManyRequests",
     431: "HeadersTooLarge",
     500: "InternalError",
@@ -35,9 +37,11 @@ _WORDS = {
     406: "The answer is JSON, and the Accept header does not admit it.",
     408: "The body came too slowly.",
     409: "A unique value is taken, or other rows refer to this one.",
+    412: "The row has been changed since, or is not the one that was meant.",
     413: "The body is too large.",
     414: "The URL is too long.",
     415: "The body is not JSON in UTF-8, or it is compressed.",
+    428: "The write has to say which version of the row it changes.",
     429: "Too many requests; `Retry-After` says when to go on.",
     431: "The headers are too large, or too many.",
     500: "A failure nobody planned for; the log has its cause under the request id.",
@@ -150,6 +154,9 @@ class Answers:
         examples = {code: {"value": self._example(code)} for code, e in CODES.items() if e.status == status}
         content = {"application/problem+json": {"schema": self._problem_ref(), "examples": examples}}
         headers = self.headers(*_MORE_HEADERS.get(status, ()))
+        if status == 412:
+            current = _headers(self.config)["ETag"] | {"description": "That of the row as it is.", "required": False}
+            headers["ETag"] = self.components.add("headers", "CurrentETag", current)
         return {"description": description, "headers": headers, "content": content}
 
     def _problem_ref(self) -> Json:

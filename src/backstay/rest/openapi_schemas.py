@@ -269,8 +269,7 @@ def body_schema(contract: Contract, components: Components, *, without: Iterable
             properties[name] = _body_value(_refer(schema, renamed), column)
     if contract.action is Action.REPLACE:
         note = "Ignored: the server sets it. A row can be sent back as it was read."
-        unread = {"description": note, **json_value(components)}
-        properties |= {name: unread for name in contract.resource.columns if name in contract.ignored}
+        properties |= {n: {"description": note} for n in contract.resource.columns if n in contract.ignored}
     required = [name for name in raw.get("required", []) if name not in dropped]
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     return schema | ({"required": required} if required else {})

@@ -11,6 +11,7 @@ import re
 from ..errors import Problem
 from ..http.messages import Request
 from ..schema.resource import Resource
+from .replies import ETAGS_BYTES_MAX, too_many_etags
 
 _VERSION = re.compile(rb'"([0-9]{1,18})-[0-9a-f]{32}"\Z')
 #: Validators that one header may name.
@@ -21,8 +22,8 @@ def versions_wanted(request: Request, resource: Resource) -> tuple[int, ...] | N
     """The versions that a write may find; `None` when it takes the row as it is.
 
     Raises:
-        Problem: `PRECONDITION_REQUIRED` where the resource wants a condition, `PRECONDITION_FAILED` for one that no
-            row can fulfil.
+        Problem: `VALIDATION_ERROR` for too many of them, `PRECONDITION_REQUIRED` where the resource wants a
+            condition, `PRECONDITION_FAILED` for one that no row can fulfil.
     """
     if request.headers.get(b"if-none-match", b"").strip() == b"*":
         raise failed(f"A row of {resource.name} is there, or none can be made at this path.")
@@ -33,6 +34,8 @@ def versions_wanted(request: Request, resource: Resource) -> tuple[int, ...] | N
         return None
     if header.strip() == b"*":
         return None
+    if len(header) > ETAGS_BYTES_MAX:
+        raise too_many_etags("If-Match")
     tags = [tag.strip() for tag in header.split(b",")][:TAGS_MAX]
     found = [match for tag in tags if (match := _VERSION.match(tag))]
     if not found:

@@ -11,7 +11,7 @@ from ..config import Config
 from ..errors import FieldError, Problem
 from ..http.messages import JSON_TYPE, Header, Request, Response
 
-#: Of an If-None-Match header; some hundred validators.
+#: Of an If-Match or If-None-Match header; some hundred validators.
 ETAGS_BYTES_MAX = 8_192
 
 
@@ -44,7 +44,7 @@ def conditional(request: Request, status: int, body: bytes, headers: list[Header
     wanted = request.headers.get(b"if-none-match")
     if wanted is not None:
         if len(wanted) > ETAGS_BYTES_MAX:
-            raise _too_many_etags()
+            raise too_many_etags("If-None-Match")
         if matches(wanted, etag):
             return Response(304, b"", [(b"etag", etag), *headers])
     return Response(status, body, [JSON_TYPE, (b"etag", etag), *headers])
@@ -55,9 +55,9 @@ def too_large() -> Problem:
     return Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
 
 
-def _too_many_etags() -> Problem:
+def too_many_etags(header: str) -> Problem:
     """Not a `ValidationError`: to whoever reads a row, that is a key which no row has."""
-    error = FieldError("If-None-Match", "too_long", f"at most {ETAGS_BYTES_MAX} bytes.")
+    error = FieldError(header, "too_long", f"at most {ETAGS_BYTES_MAX} bytes.")
     return Problem("VALIDATION_ERROR", f"{error.field}: {error.message}", errors=[error])
 
 

@@ -11,6 +11,7 @@ from ..errors import Problem, perhaps
 from ..http.frame import Handler
 from ..http.messages import Request, decoded
 from ..observe import Observations, Series
+from ..query.sight import Sight
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
 from .items import Items
@@ -199,7 +200,9 @@ class Routes:
             if endpoints is None:
                 hint = perhaps(segments[0], [name.decode() for name in self._endpoints], noun="resource")
             elif len(segments) == 3:
-                hint = perhaps(segments[2], [name.decode() for name in endpoints.nested], noun="relation")
+                sight = Sight(self._engine.catalog, self._engine.standing(request.context.principal))
+                known = sight.ways(endpoints.resource).keys() | {RESTORE.decode()}
+                hint = perhaps(segments[2], {n.decode() for n in endpoints.nested} & known, noun="relation")
         return Problem("NOT_FOUND", f"Nothing is at {path.decode('ascii', 'replace')[:200]}.", hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""Mixins for models: rows of a tenant, and rows that are deleted softly."""
+"""Mixins for models: rows of a tenant, who belongs to it, and rows that are deleted softly."""
 
 from __future__ import annotations
 
@@ -32,6 +32,32 @@ class TenantScoped:
     def tenant_id(cls) -> Mapped[Any]:  # noqa: N805 - SQLAlchemy's own convention
         """The tenant, set by the server from the principal's."""
         return mapped_column(sa.ForeignKey(cls.__tenant__), nullable=False, index=True, sort_order=80)
+
+
+class MembershipBase(TenantScoped):
+    """Who belongs to a tenant, and as what; see `Backstay.tenants`. Somebody belongs to it once.
+
+    Attributes:
+        __user__: the key of the users' table.
+        role: what `has_role` knows of them in that tenant.
+
+    Example:
+        >>> class Membership(MembershipBase, Model):  # doctest: +SKIP
+        ...     __tenant__ = "organizations.id"
+    """
+
+    __user__: ClassVar[str] = "users.id"
+
+    @declared_attr
+    def user_id(cls) -> Mapped[Any]:  # noqa: N805 - SQLAlchemy's own convention
+        """Who belongs to the tenant; deleting them ends it."""
+        return mapped_column(sa.ForeignKey(cls.__user__, ondelete="CASCADE"), nullable=False, index=True)
+
+    role: Mapped[str]
+
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805 - SQLAlchemy's own convention
+        return (sa.UniqueConstraint("user_id", TENANT),)
 
 
 class SoftDelete:

@@ -237,13 +237,28 @@ class FieldRule:
     Attributes:
         read: where it does not hold, the field is null; for whom it never can, there is no such field: it is neither
             shown nor filtered, sorted or grouped by.
-        write: who may set it, and in which rows as they were before.
+        write: who may set it, and in which rows as they were before; by default whoever may read it in some row. Who
+            may neither read nor set a field does not know that it is there.
         refer: for a reference, the rows that it may refer to; by default those that the principal may read.
     """
 
     read: sa.ColumnElement[bool] = public
-    write: sa.ColumnElement[bool] = public
+    write: sa.ColumnElement[bool] | None = None
     refer: sa.ColumnElement[bool] | None = None
+
+    @property
+    def rules(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """All that are given."""
+        return tuple(rule for rule in (self.read, self.write, self.refer) if rule is not None)
+
+    def writable(self, standing: Standing) -> Folded:
+        """Who may set it, for one standing."""
+        return fold(self.read, standing) if self.write is None else fold_write(self.write, standing)
+
+    @property
+    def by_row(self) -> bool:
+        """Whether it depends on the row who may read or set it."""
+        return depends_on_row(self.read) or (self.write is not None and depends_on_row(self.write))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,7 +289,7 @@ class Policy:
         """Every role, or permission, that its rules name."""
         rules = [self.read, self.create, self.update, self.delete, self.check, self.restore]
         for own in self.fields.values():
-            rules += [own.read, own.write, *([] if own.refer is None else [own.refer])]
+            rules += own.rules
         return _NONE.union(*(names_in(rule, test) for rule in rules))
 
 

@@ -23,7 +23,7 @@ from ..query.plan import (
     Step,
 )
 from ..schema.kinds import kind_of
-from ..schema.model import Column, Relationship
+from ..schema.model import Column
 from ..schema.policy import ME_PREFIX
 from .dialect import Dialect, Expression, Query, fixed
 
@@ -103,7 +103,7 @@ class Scope:
         """A semi-join: `IN` when one column joins, because it can be driven from either side."""
         far = self.alias(node.step.source.resource.table.sql)
         conditions = [*self.rule(node.step.source, far), self.filter(node.inner, far)]
-        joined, links = self.join_back(node.step.way, far)
+        joined, links = self.join_back(node.step, far)
         if len(links) == 1:
             local, remote = links[0]
             inner = sa.select(remote).select_from(joined).where(*conditions, remote.is_not(None))
@@ -111,12 +111,14 @@ class Scope:
         links_match = [rows.c[local.key] == remote for local, remote in links]
         return sa.exists(sa.select(fixed("1")).select_from(joined).where(*conditions, *links_match))
 
-    def join_back(self, way: Relationship, far: Rows) -> tuple[Rows, list[tuple[sa.Column[Any], Expression]]]:
+    def join_back(self, step: Step, far: Rows) -> tuple[Rows, list[tuple[sa.Column[Any], Expression]]]:
         """The rows over there, joined with the association table if there is one, and what links them here."""
+        way = step.way
         if way.through is None:
             return far, [(local, far.c[remote.key]) for local, remote in way.pairs]
         between = self.alias(way.through)
         on = [between.c[assoc.key] == far.c[remote.key] for assoc, remote in way.far_pairs]
+        on += [] if step.between is None else self.rule(step.between, between)
         return far.join(between, sa.and_(*on)), [(local, between.c[assoc.key]) for local, assoc in way.pairs]
 
     def join_on(self, step: Step, here: Rows, there: Rows) -> Expression:
@@ -135,12 +137,14 @@ class Scope:
             return sa.select(*picked).select_from(row).where(*where, *self.rule(parent.source, row))
 
         exists = chosen(fixed("1")).scalar_subquery()
-        if parent.way.through is None:
-            conditions = [rows.c[remote.key] == chosen(local).scalar_subquery() for local, remote in parent.way.pairs]
+        way = parent.step.way
+        if way.through is None:
+            conditions = [rows.c[remote.key] == chosen(local).scalar_subquery() for local, remote in way.pairs]
             return conditions, exists
-        between = self.alias(parent.way.through)
-        links = [between.c[assoc.key] == chosen(local).scalar_subquery() for local, assoc in parent.way.pairs]
-        (assoc, remote), *_ = parent.way.far_pairs
+        between = self.alias(way.through)
+        links = [between.c[assoc.key] == chosen(local).scalar_subquery() for local, assoc in way.pairs]
+        links += [] if parent.step.between is None else self.rule(parent.step.between, between)
+        (assoc, remote), *_ = way.far_pairs
         inside = sa.select(between.c[assoc.key]).where(*links)
         return [rows.c[remote.key].in_(inside)], exists
 

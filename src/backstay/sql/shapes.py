@@ -95,7 +95,7 @@ def _identifies(way: Relationship) -> bool:
 def _nested(scope: Scope, embed: Embed, outer: Rows) -> Expression:
     """Related rows by a nested query that takes their order and their limit per parent."""
     far = scope.alias(embed.step.source.resource.table.sql)
-    origin, links = scope.join_back(embed.step.way, far)
+    origin, links = scope.join_back(embed.step, far)
     where = [outer.c[local.key] == remote for local, remote in links]
     inner = (
         sa.select(*needed(scope, embed.shape, far))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from ..query.plan import DeletePlan, InsertPlan, UpdatePlan
 from ..schema.base import current_instant
@@ -15,6 +16,28 @@ from .shapes import Joined, members_of
 from .statement import Output
 
 BuiltWrite = tuple[Any, tuple[Output, ...]]
+
+
+class _OfRow(sa.ColumnElement[Any]):
+    """What is said of the row that a statement returns: subqueries in it mean that row, not all rows of its table.
+
+    SQLAlchemy sees to it for UPDATE and DELETE; in the RETURNING of an INSERT it takes the table as one to read.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, said: Any, table: sa.FromClause) -> None:
+        self.said, self.table, self.type = said, table, said.type
+
+
+@compiles(_OfRow)
+def _of_row(element: _OfRow, compiler: Any, **kw: Any) -> str:
+    row = {element.table}
+    compiler.stack.append({**compiler.stack[-1], "correlate_froms": row, "asfrom_froms": row})
+    try:
+        return cast(str, compiler.process(element.said, **kw))
+    finally:
+        compiler.stack.pop()
 
 
 def build_insert(scope: Scope, plan: InsertPlan) -> BuiltWrite:
@@ -71,7 +94,7 @@ def _returning(scope: Scope, statement: Any, plan: InsertPlan | UpdatePlan, key:
     facts = plan.source.resource.table
     table = facts.sql
     data = scope.dialect.json_object(members_of(scope, plan.shape, table, Joined(table)))
-    outputs: list[Any] = [scope.dialect.json_bytes(data).label("data")]
+    outputs: list[Any] = [_OfRow(scope.dialect.json_bytes(data), table).label("data")]
     names = [Output.DATA]
     if facts.version is not None:
         outputs.append(facts.columns[facts.version].sql.label("version"))
@@ -81,7 +104,7 @@ def _returning(scope: Scope, statement: Any, plan: InsertPlan | UpdatePlan, key:
     demands = [] if isinstance(plan.check, bool) else [on_alias(plan.check, table, table)]
     demands += [scope.refers(reference, table) for reference in plan.references]
     if demands:
-        outputs.append(scope.dialect.allowed(sa.and_(*demands)).label("allowed"))
+        outputs.append(_OfRow(scope.dialect.allowed(sa.and_(*demands)), table).label("allowed"))
         names.append(Output.ALLOWED)
     return statement.returning(*outputs), tuple(names)
 

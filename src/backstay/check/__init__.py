@@ -1,0 +1,1 @@
+"""What the product tells about an app: who may do what, and why."""
