@@ -166,13 +166,15 @@ class Backstay(Endpoints):
             options: how they sign in.
 
         Raises:
-            OperatorError: a model that is none of accounts.
+            OperatorError: a model that is none of accounts, or a second one.
 
         Example:
             >>> app.accounts(User)
         """
+        if self._accounts is not None:
+            raise OperatorError(f"{self.name} has accounts already, of {self._accounts.user.__name__}.")
         self._accounts = Declared(user, options or AccountOptions())
-        accounts.add_endpoints(self.custom_endpoints(), self.config.base_path)
+        accounts.add_endpoints(self.custom_endpoints(), self.config.base_path, self._accounts.profile)
 
     def tenants(
         self,
