@@ -4,10 +4,13 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import sqlalchemy as sa
+from pydantic import Field
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from backstay import (
@@ -114,6 +117,75 @@ def test_what_is_no_model_of_accounts() -> None:
     app = Backstay("letters", config=quiet("unused"))
     with pytest.raises(OperatorError, match=r"class Letter\(UserBase, Model\)"):
         app.accounts(Letter)
+
+
+class Office(ModelBase, DeclarativeBase):
+    """Another registry: each has one model of users."""
+
+    metadata = sa.MetaData()
+
+
+class Clerk(UserBase, Office):
+    """A user with columns of the program's own."""
+
+    full_name: Mapped[Annotated[str, Field(min_length=2, max_length=20)]]
+    motto: Mapped[str | None]
+    rank: Mapped[int] = mapped_column(default=1)
+
+
+def test_columns_that_must_have_a_value_are_named() -> None:
+    """A model whose users nobody could make is refused, and so is a name that is not people's to set."""
+    for profile, said in (
+        ((), r"Clerk.full_name must have a value.*profile=\['full_name'\]"),
+        (("full_name", "mottoo"), "do not set Clerk.mottoo. Perhaps you meant 'motto'."),
+        (("full_name", "password_hash"), "do not set Clerk.password_hash"),
+        (("full_name", "email_verified_at"), "do not set Clerk.email_verified_at"),
+        (("full_name", "version"), "do not set Clerk.version"),
+    ):
+        with pytest.raises(OperatorError, match=said):
+            Backstay("clerks", config=quiet("unused")).accounts(Clerk, AccountOptions(profile=profile))
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_people_fill_in_their_profile(database: str, tmp_path: Path) -> None:
+    """The named columns, with their bounds, and no other; what is left out is the model's to decide."""
+    app = Backstay("clerks", config=quiet("unused"))
+    app.accounts(Clerk, replace(OPTIONS, profile=("full_name", "motto")))
+    app.resource(Clerk, read=public)
+    app.configure(database_url=empty_database(database, tmp_path, Office.metadata))
+    given = {"email": "ada@example.org", "password": PASSWORD, "full_name": "Ada"}
+    with Client(app) as client:
+        for wrong, field in (
+            ({"full_name": None}, "full_name"),
+            ({"full_name": "A"}, "full_name"),
+            ({"full_name": "A\x00da"}, "full_name"),
+            ({"motto": 7}, "motto"),
+            ({"rank": 9}, "rank"),
+        ):
+            answer = client.post("/auth/register", given | wrong)
+            assert (answer.status, [e["field"] for e in answer.json["errors"]]) == (400, [field])
+        assert client.post("/auth/register", {k: v for k, v in given.items() if k != "full_name"}).status == 400
+        assert client.post("/auth/register", given).status == 201
+        other = given | {"email": "bob@example.org", "motto": "per aspera"}
+        assert client.post("/auth/register", other).status == 201
+        rows = client.get("/clerks", "fields=full_name,motto,rank&sort=id").data
+        assert rows == [{"full_name": "Ada", "motto": m, "rank": 1} for m in (None, "per aspera")]
+        schema = app.openapi()["components"]["schemas"]["Registration"]
+        assert {"full_name", "email", "password"} <= set(schema["required"])
+
+
+def test_accounts_are_turned_on_once() -> None:
+    """A program has one model of users."""
+    app = Backstay("letters", config=quiet("unused"))
+    app.accounts(Member)
+    with pytest.raises(OperatorError, match="has accounts already, of Member"):
+        app.accounts(Member)
+
+    class Guest(UserBase, Base):
+        """A second one in the same MetaData."""
+
+    with pytest.raises(OperatorError, match="guests is not it"):
+        Backstay("guests", config=quiet("unused")).accounts(Guest)
 
 
 def test_a_short_secret_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from backstay import AccountOptions
+from backstay.cli.serve import _warn_of_mail
 from backstay.schema.base import utc_now
 from support.asgi import Answer, Client
 from support.databases import DATABASES
@@ -39,6 +40,16 @@ def test_without_a_mailer_there_is_no_mail(tmp_path: Path) -> None:
             answer = client.post(f"/auth/{path}", body)
             assert (answer.status, answer.json["code"]) == (503, "MAIL_UNAVAILABLE")
         assert client.get("/people").data == []
+
+
+def test_serve_warns_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An operator hears of it before the first who wants to register."""
+    with Client(people_app(PEOPLE.own("sqlite", tmp_path), VERIFIED)) as client:
+        _warn_of_mail(client.app.start().accounts)
+        assert "declare @app.mailer" in capsys.readouterr().err
+    with people("sqlite", tmp_path, VERIFIED) as client:
+        _warn_of_mail(client.accounts())
+        assert capsys.readouterr().err == ""
 
 
 def test_registering_tells_nobody_who_has_an_account(client: People) -> None:

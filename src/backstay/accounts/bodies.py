@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from ..auth.weak import PASSWORD_CHARS_MAX
+from ..query.payload import type_of
 from ..query.values import text
+from ..schema.model import Column, Kind
 from ..schema.names import EMAIL_CHARS_MAX, EmailText, UsernameText
 
 _TEXT = AfterValidator(text)
@@ -37,6 +40,19 @@ class Registration(Body):
     password: Password
     username: Username | None = None
     mode: Mode = "token"
+
+
+def registration_of(profile: Mapping[str, Column]) -> type[Registration]:
+    """The body of a registration with columns of the program's own."""
+    if not profile:
+        return Registration
+    fields: dict[str, Any] = {}
+    for name, column in profile.items():
+        kind: Any = type_of(column)
+        kind = Annotated[kind, _TEXT] if column.kind is Kind.TEXT else kind
+        optional = column.nullable or column.has_default
+        fields[name] = (kind | None, None) if column.nullable else (kind, Field(default=None) if optional else ...)
+    return create_model("Registration", __base__=Registration, **fields)
 
 
 class Login(Body):
@@ -131,7 +147,7 @@ class Me(BaseModel):
     email_verified_at: datetime | None
     roles: list[str]
     permissions: list[str]
-    tenant: int | str | None
+    tenant: int | UUID | str | None
     actor: Number | UUID | None
 
 

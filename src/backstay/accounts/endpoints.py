@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
+from ..schema.model import Column
 from . import by_mail, impersonating, keys, mail_login, mfa, mine, oauth, passkeys, signing_in, token
+from .bodies import Registration, registration_of
 
 _CALLBACK = "OAUTH_FAILED FORBIDDEN NOT_FOUND CONFLICT PROVIDER_UNAVAILABLE"
 _PROVED = "UNAUTHENTICATED WRONG_CREDENTIALS FORBIDDEN CSRF_FAILED TOO_MANY_ATTEMPTS"
@@ -65,19 +68,43 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
 )
 
 
-def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
-    """Add them to the program's own."""
+def add_endpoints(custom: CustomEndpoints, base_path: str, profile: Mapping[str, Column]) -> None:
+    """Add them to the program's own.
+
+    Args:
+        profile: columns of the user model that a registration has, too.
+    """
     more = {"openapi_extra": token.OPENAPI, "response_model": token.ClientToken}
-    for method, path, function, status, codes in _TABLE:
-        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": responses(codes)}
-        if "UNAUTHENTICATED" in codes:
-            options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
-        options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
+    for method, path, declared, status, codes in _TABLE:
+        function = _registering(registration_of(profile)) if declared is signing_in.register else declared
+        options = options_of(function, status, codes)
         options |= more if function is token.client_credentials else {}
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 
-def responses(codes: str) -> dict[int | str, dict[str, Any]]:
+def _registering(body: type[Registration]) -> Function:
+    """The endpoint that takes such a body."""
+
+    async def register(**given: Any) -> Any:
+        return await signing_in.register(**given)
+
+    signature = inspect.signature(signing_in.register, eval_str=True)
+    parameters = [p.replace(annotation=body) if p.name == "body" else p for p in signature.parameters.values()]
+    register.__doc__ = signing_in.register.__doc__
+    register.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return register
+
+
+def options_of(function: Function, status: int, codes: str) -> dict[str, Any]:
+    """What FastAPI is told of an endpoint."""
+    options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
+    if "UNAUTHENTICATED" in codes:
+        options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
+    options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
+    return options
+
+
+def _responses(codes: str) -> dict[int | str, dict[str, Any]]:
     """What FastAPI documents of the refusals."""
     found: dict[int | str, dict[str, Any]] = {}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import sqlalchemy as sa
 from fastapi import Request, Response
 from sqlalchemy.exc import IntegrityError
 
@@ -50,7 +49,9 @@ async def register(
         accounts.post.require()
     await check_password(body.password, names=(body.email, body.username), breached=options.breached)
     kept = await accounts.passwords.hash(body.password)
-    user = accounts.user(email=body.email, username=body.username, password_hash=kept)
+    # What the body leaves out is the model's to decide.
+    profile = {name: getattr(body, name) for name in options.profile if name in body.model_fields_set}
+    user = accounts.user(email=body.email, username=body.username, password_hash=kept, **profile)
     if options.verify_email:
         await _register_by_mail(accounts, caller, user)
         response.status_code = 202
@@ -173,8 +174,11 @@ def granted(grant: Grant | Pending, mode: str, jar: Cookies, response: Response)
 async def _taken(accounts: Accounts, caller: Caller, body: Registration) -> Problem:
     """Which of the names has an account already."""
     async with accounts.sessions.open(caller.context) as session:
-        taken = await session.scalar(sa.select(accounts.user.email).where(accounts.user.email == body.email))
-    return _conflict("username" if taken is None else "email")
+        if await user_of(accounts, session, body.email) is not None:
+            return _conflict("email")
+        if body.username is not None and await user_of(accounts, session, body.username) is not None:
+            return _conflict("username")
+    return Problem("CONFLICT", "Another account has the same values.")
 
 
 def _conflict(field: str) -> Problem:

@@ -22,6 +22,7 @@ from .key_ring import KeyRing
 from .later import Later
 from .passwords import Hashing, Passwords
 from .post import Post
+from .profile import profile_of
 from .providers import Provider
 from .revocations import Revocations
 from .tables import AuthTables, auth_tables
@@ -41,6 +42,8 @@ class AccountOptions:
         registration: whether anybody may make an account.
         verify_email: whether an address must be proven before its owner can sign in. Then nobody learns by
             registering whether an address has an account.
+        profile: names of columns of the user model that people fill in when they register. No other column can be
+            set then.
         hashing: what a password's hash costs.
         breached: asked of each new password: whether it is known from a breach. Nothing is asked by default.
         providers: whom people may sign in with, beside a password.
@@ -55,6 +58,7 @@ class AccountOptions:
 
     registration: bool = True
     verify_email: bool = True
+    profile: Sequence[str] = ()
     hashing: Hashing = field(default_factory=Hashing)
     breached: Breached | None = None
     providers: Sequence[Provider] = ()
@@ -90,6 +94,7 @@ class Declared:
             raise OperatorError(f"{user.__name__} is no model of accounts: class {user.__name__}(UserBase, Model).")
         self.user = user
         self.options = options
+        self.profile = profile_of(user, options.profile)
         self.tables: AuthTables = auth_tables(table)
         self.tenants: DeclaredTenants | None = None
         watch_users(user)

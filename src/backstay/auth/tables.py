@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..errors import OperatorError
 from ..schema.base import UtcDateTime, utc_now
 
 PREFIX = "auth_"
@@ -56,8 +57,15 @@ class AuthTables:
 
 
 def auth_tables(user: sa.Table) -> AuthTables:
-    """The tables, added to the MetaData of the users' table unless they are there."""
+    """The tables, added to the MetaData of the users' table unless they are there.
+
+    Raises:
+        OperatorError: they are there for another table of users.
+    """
     key = next(iter(user.primary_key.columns))
+    known = user.metadata.tables.get(f"{PREFIX}sessions")
+    if known is not None and not known.c.user_id.references(key):
+        raise OperatorError(f"A MetaData has accounts of one table of users, and {user.name} is not it.")
     made = _Maker(user, key)
     return AuthTables(
         user,
