@@ -135,7 +135,10 @@ def test_other_processes_hear_of_a_revoked_key(client: People) -> None:
     key = key_of(client, mine)
     with People(people_app(client.app.config.database_url, revocation_check_ms=0)) as other:
         assert other.me(key).status == 200
+        client.settle()
+        other.settle()
         client.request("DELETE", "/auth/keys/1", credential=mine)
+        client.settle()
         assert other.me(key).status == 401
 
 

@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 import sqlalchemy as sa
 
 from backstay import AccountOptions, Mail
+from backstay.schema.base import utc_now
 from support.asgi import SECRET, Answer, Client
 from support.databases import DATABASES
-from support.people import CHEAP, PEOPLE, People, code_in, people_app
+from support.people import CHEAP, PEOPLE, People, Person, code_in, people_app
 
 PASSWORD, ANOTHER = "purple-elephants-dance", "green-giraffes-juggle"
 #: What may have tokens in it, by the name of its endpoint.
-MEANT = ("auth/login", "auth/refresh")
+MEANT = ("auth/login", "auth/refresh", "auth/mfa/totp", "auth/mfa/login", "auth/mail", "auth/token")
 
 
 @dataclass
@@ -121,3 +123,38 @@ def test_openapi_has_no_secret(listener: Client) -> None:
     text = json.dumps(listener.app.openapi())
     for word in ("password_hash", "auth_refresh_tokens", "auth_signing_keys", SECRET):
         assert word not in text
+
+
+def test_secrets_of_other_ways_stay(listener: Listener, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """API keys, seeds, codes, tickets: each is told once, where it is made, and is in no log and no table."""
+    listener.app.accounts(Person, AccountOptions(hashing=CHEAP, verify_email=False, sign_in_by_mail=True))
+    credential = "Bearer " + listener.register("ada@example.org", PASSWORD).data["access_token"]
+    listener.change(1, email_verified_at=utc_now())
+    listener.heard.clear()
+    made = listener.post("/auth/keys", {"name": "ci", "scopes": ["*"]}, credential=credential)
+    listener.heard.pop()
+    secrets = [made.data["key"]]
+    seed = listener.post("/auth/mfa/totp", {"password": PASSWORD}, credential=credential).data["secret"]
+    code = pyotp.TOTP(seed).now()
+    codes = listener.post("/auth/mfa/totp/confirm", {"code": code}, credential=credential).data["recovery_codes"]
+    secrets += [seed, *codes]
+    ticket = listener.post("/auth/mail", {"email": "ada@example.org"}).data["ticket"]
+    mailed = code_in(listener.mail("login_code"))
+    pending = listener.post("/auth/mail/login", {"ticket": ticket, "code": mailed}).data["mfa_token"]
+    granted = listener.post("/auth/mfa/login", {"mfa_token": pending, "code": codes[0]}).data
+    secrets += [ticket, pending, granted["access_token"], granted["refresh_token"]]
+    key = "Bearer " + secrets[0]
+    for path in ("/auth/me", "/people", "/auth/keys", "/auth/mfa", "/auth/sessions", "/auth/identities"):
+        for who in (credential, key, key[:-1]):
+            listener.get(path, credential=who)
+    wrong = {"code": codes[1:2], "token": [seed], "ticket": {"x": ticket}, "mfa_token": 7, "credential": seed}
+    for path in ("mfa/totp/confirm", "mfa/login", "mail/login", "passkeys/login", "keys", "impersonate"):
+        listener.post(f"/auth/{path}", wrong, credential=credential)
+    tables = listener.accounts().tables
+    rows = str([listener.run(sa.select(table)) for table in tables.all()])
+    listener.loop.run_until_complete(listener.app.stop())
+    log = capsys.readouterr().err
+    assert '"kind":"mfa_on"' in log
+    heard = b"".join(listener.heard).decode("latin-1")
+    for place, text in (("log", log), ("table", rows), ("response", heard)):
+        assert [secret for secret in (SECRET, *secrets) if secret in text] == [], place

@@ -127,6 +127,10 @@ class People(Client):
 
         return self.loop.run_until_complete(arrived())
 
+    def settle(self) -> None:
+        """Let what goes on after answers finish: a loop that stands still may hold SQLite's only writer."""
+        self.loop.run_until_complete(self.accounts().later.close())
+
     def no_mail(self) -> None:
         """See that none comes."""
         self.loop.run_until_complete(asyncio.sleep(0.2))

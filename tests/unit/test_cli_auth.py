@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backstay.cli import main
 from backstay.errors import OperatorError
-from support.asgi import SECRET, sync_engine
+from support.asgi import SECRET, Answer, sync_engine
 from support.databases import DATABASES
 from support.people import PASSWORD, PEOPLE, Base, People, bearer_of, people_app
 
@@ -64,10 +65,20 @@ def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     sys.modules.pop("app", None)
 
 
+class Settled(People):
+    """Has nothing left to write when a command runs."""
+
+    def request(self, method: str, path: str, query: Any = (), **options: Any) -> Answer:
+        """One request."""
+        answer = super().request(method, path, query, **options)
+        self.settle()
+        return answer
+
+
 @pytest.fixture
 def client(url: str) -> Iterator[People]:
     """A process that serves the same database."""
-    with People(people_app(url)) as opened:
+    with Settled(people_app(url)) as opened:
         yield opened
 
 

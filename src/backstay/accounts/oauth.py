@@ -106,6 +106,7 @@ async def finish_provider(
     provider: str,
     request: Request,
     response: Response,
+    *,
     accounts: Service,
     providers: Known,
     jar: Jar,
@@ -120,7 +121,7 @@ async def finish_provider(
         client = providers.client(provider)
         flow = providers.cookie.read(request.cookies.get(providers.cookie.name), provider, state)
         profile = await _profile(client, accounts, flow, code=code, error=error, iss=iss)
-        answer = await _signed_in(client, accounts, flow, profile, caller, jar, response)
+        answer = await _signed_in(client, accounts, flow, profile, caller=caller, jar=jar, response=response)
     except Problem as problem:
         async with accounts.sessions.begin(caller.context) as session:
             await record(accounts, session, "login_failed", caller, why=f"oauth:{problem.code.lower()}")
@@ -182,6 +183,7 @@ async def _signed_in(
     accounts: Accounts,
     flow: Flow,
     profile: Profile,
+    *,
     caller: Caller,
     jar: Cookies,
     response: Response,

@@ -10,6 +10,7 @@ If SQLite gives up the whole transaction, the others are run again, each on its 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -94,7 +95,9 @@ class Writer:
         """Finish what is queued and stop."""
         self._queue.put(None)
         self._thread.join()
-        self._connection.pragma("optimize")
+        # Statistics can wait where another process writes.
+        with contextlib.suppress(apsw.BusyError):
+            self._connection.pragma("optimize")
         self._connection.close()
 
     def _run(self) -> None:
