@@ -1,8 +1,10 @@
 """Documentation is executed: commands run, answers are as printed, links lead somewhere, references are current."""
 
 import importlib.util
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from backstay.schema.search_ddl import SEARCHED_CHARS_MAX
 from backstay.stores.limits import SLOTS
 from backstay.stores.memory import CALLERS_MAX
 from support.documents import ROOT, Walk, blocks_of, pages
+from support.node import installed
 from support.postgres import fresh_database
 
 README = ROOT / "README.md"
@@ -45,6 +48,7 @@ NOT_RUN = {
     '"""Books and their reviews': "`backstay new` makes this file, which a test compares",
     "make run": "installs the package from the network; each of its parts is tested",
     "python -m pip install": "installs the package from the network",
+    "npm install": "the tools of tests/clients are there already",
 }
 FIXED_LIMITS = {
     "headers in one request": HEADERS_MAX,
@@ -83,8 +87,17 @@ def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     folder = tmp_path / "work"
     shutil.copytree(ROOT / "examples/existing_database", folder / "examples/existing_database")
     given = {"DATABASE_URL": fresh_database()} if page.stem == "postgresql" else {}
+    if page.stem == "typed-clients":
+        given = with_node(folder)
     with Walk(folder, skip=NOT_RUN, environment=given) as walk:
         walk.page(page)
+
+
+def with_node(folder: Path) -> dict[str, str]:
+    """Let a page have Node and the packages that it would install."""
+    tools = installed()
+    (folder / "node_modules").symlink_to(tools.home / "node_modules", target_is_directory=True)
+    return {"PATH": tools.path(os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))}
 
 
 def test_readme_is_short_and_shows_the_new_app() -> None:

@@ -1,8 +1,8 @@
 """Tools from npm, run by the Node that comes as a wheel: linters of the contract, and generators of clients.
 
-They are what `tests/clients/package.json` pins, installed once for each content of that file: below `.venv` where
-there is one, so that `make clean` takes them away, else in the folder for temporary files. Processes that want them
-at the same time wait for the one that installs.
+They are what `tests/clients/package.json` pins, installed once for each content of that file and each Node: below
+`.venv` where there is one, so that `make clean` takes them away, else in the folder for temporary files. Processes
+that want them at the same time wait for the one that installs.
 """
 
 import fcntl
@@ -38,8 +38,11 @@ class Tools:
 
     def environment(self) -> dict[str, str]:
         """Variables for programs that find node and the tools on the PATH."""
-        path = os.pathsep.join([str(self.home / "node_modules" / ".bin"), str(BIN), os.environ["PATH"]])
-        return {**os.environ, **_QUIET, "PATH": path}
+        return {**os.environ, **_QUIET, "PATH": self.path(os.environ["PATH"])}
+
+    def path(self, rest: str) -> str:
+        """A PATH with the tools, npx and node in front."""
+        return os.pathsep.join([str(self.home / "node_modules" / ".bin"), str(self.home / "bin"), str(BIN), rest])
 
     def workspace(self, folder: Path) -> Path:
         """Make a folder one that the tools work in: with the files of `tests/clients`, and their packages."""
@@ -64,7 +67,7 @@ class Tools:
 
 def installed() -> Tools:
     """The tools; whoever asks first waits for npm."""
-    wanted = (SOURCE / "package.json").read_bytes()
+    wanted = (SOURCE / "package.json").read_bytes() + str(BIN).encode()
     venv = ROOT / ".venv"
     own = f"clients-{hashlib.sha256(wanted).hexdigest()[:12]}"
     home = venv / own if venv.is_dir() else Path(tempfile.gettempdir()) / f"backstay-{os.getuid()}-{own}"
@@ -102,4 +105,8 @@ def _install(home: Path) -> None:
         if done.returncode != 0:
             said = done.stderr.strip()[-2_000:]
             pytest.fail(f"npm could not install tests/clients/package.json: {said}", pytrace=False)
+        npx = folder / "bin" / "npx"
+        npx.parent.mkdir()
+        npx.write_text(f'#!/bin/sh\nexec "{BIN / "node"}" "{NPM / "npx-cli.js"}" "$@"\n')
+        npx.chmod(0o755)
         folder.rename(home)
