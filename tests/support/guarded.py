@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 from sqlalchemy.orm import DeclarativeBase, mapped_column, relationship
 
-from backstay import Backstay, Config, FieldRule, ModelBase, SoftDelete, TenantScoped, me
+from backstay import Backstay, FieldRule, ModelBase, SoftDelete, TenantScoped, me
+from support.asgi import quiet
 from support.guarded_rules import FLAGS, Has, Join, Not, Row, Rule, Says, Truth, Who, compound, of_row
 from support.schemas import Model
 from support.seed import STAMPS
@@ -79,9 +80,7 @@ class Hall:
 
     def app(self, url: str) -> Backstay:
         """The app over a database."""
-        from support.asgi import SECRET
-
-        app = Backstay("hall", config=Config(database_url=url, secret=SECRET, log_level="error"))
+        app = Backstay("hall", config=quiet(url))
         for model in self.models.values():
             given = {action: rule.sql(model, self) for action, rule in model.rules.items()}
             rules = {

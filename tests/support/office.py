@@ -12,7 +12,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from backstay import (
     Backstay,
-    Config,
     FieldRule,
     ModelBase,
     SoftDelete,
@@ -26,10 +25,9 @@ from backstay import (
 )
 from backstay.schema.base import NAMING
 from backstay.testing import token
+from support.asgi import SECRET, quiet
 from support.databases import Filled
 from support.seed import STAMPS, Row, rows
-
-SECRET = "a secret of more than thirty-two bytes, for tests"
 
 
 class Base(ModelBase, DeclarativeBase):
@@ -117,7 +115,7 @@ class Reply(Base):
 
 def office(url: str, **settings: Any) -> Backstay:
     """The app over a database."""
-    app = Backstay("office", config=Config(database_url=url, secret=SECRET, log_level="error", **settings))
+    app = Backstay("office", config=quiet(url, **settings))
     hr, boss = has_role("hr"), has_role("boss")
     app.resource(Org, read=Org.id == me.tenant)
     app.resource(

@@ -68,12 +68,15 @@ def openapi(target: Target = "") -> None:
 def token(
     subject: Annotated[str, typer.Argument(help="Id of the principal.")],
     role: Annotated[list[str] | None, typer.Option(help="A role; may be repeated.")] = None,
+    permission: Annotated[list[str] | None, typer.Option(help="A permission; may be repeated.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="All that it is good for; may be repeated.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="The tenant that it acts for.")] = None,
     ttl: Annotated[int, typer.Option(help="Seconds until it expires.")] = 86_400,
 ) -> None:
     """Sign a token with BACKSTAY_SECRET, to try writes until people can sign in."""
     from .inspect import print_token
 
-    print_token(subject, role or [], ttl)
+    print_token(subject, role or [], ttl, permissions=permission or [], scopes=scope, tenant=tenant)
 
 
 @cli.command()

@@ -43,9 +43,19 @@ def print_openapi(target: str) -> None:
     sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
-def print_token(subject: str, roles: list[str], ttl_s: int) -> None:
+def print_token(
+    subject: str,
+    roles: list[str],
+    ttl_s: int,
+    *,
+    permissions: list[str],
+    scopes: list[str] | None,
+    tenant: str | None,
+) -> None:
     """A signed token."""
     secret = Config.from_environment().secret or kept_secret()
     if not secret:
         raise OperatorError("No BACKSTAY_SECRET is set: export the server's, or start `backstay serve --dev` here.")
-    sys.stdout.write(Tokens(secret).issue(subject, roles=roles, ttl_s=ttl_s) + "\n")
+    issue = Tokens(secret).issue
+    made = issue(subject, roles=roles, permissions=permissions, scopes=scopes, tenant=tenant, ttl_s=ttl_s)
+    sys.stdout.write(made + "\n")
