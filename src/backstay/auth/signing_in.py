@@ -95,9 +95,11 @@ async def refresh(accounts: Accounts, session: AsyncSession, token: str, caller:
         )
         if family is not None:
             user = await end_sessions(accounts, session, [family])
-            await record(accounts, session, "refresh_reuse", caller, user, session_id=family)
+            if user is not None:  # it was still live
+                await record(accounts, session, "refresh_reuse", caller, user, session_id=family)
         return None
-    live = sa.and_(sessions.c.id == spent, sessions.c.ended_at.is_(None))
+    here = sa.exists().where(tables.user_key == sessions.c.user_id, accounts.gone_at.is_(None))
+    live = sa.and_(sessions.c.id == spent, sessions.c.ended_at.is_(None), here)
     expires = now + timedelta(seconds=accounts.config.refresh_token_s)
     found = (
         await session.execute(
@@ -111,12 +113,12 @@ async def refresh(accounts: Accounts, session: AsyncSession, token: str, caller:
 
 
 async def end_sessions(accounts: Accounts, session: AsyncSession, ids: Sequence[int]) -> Any:
-    """End sessions, in every process; returns the id of whose they were."""
+    """End sessions, in every process; returns the id of whose they were, or `None` when they had ended before."""
     sessions = accounts.tables.sessions
     live = sa.and_(sessions.c.id.in_(ids), sessions.c.ended_at.is_(None))
     ended = sa.update(sessions).where(live).values(ended_at=utc_now()).returning(sessions.c.user_id)
     users = (await session.scalars(ended)).all()
-    for number in ids:
+    for number in ids if users else ():
         await revoke(session, accounts.tables, "session", number)
     return users[0] if users else None
 
