@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .app import Backstay
     from .auth.accounts import AccountOptions
     from .auth.passwords import Hashing
+    from .auth.providers import Provider
     from .auth.ready_user import User
     from .auth.user import UserBase
     from .config import Config
@@ -38,6 +39,7 @@ _HOMES = {
     "Principal": "context",
     "PrincipalKind": "context",
     "Problem": "errors",
+    "Provider": "auth.providers",
     "SoftDelete": "schema.mixins",
     "TenantScoped": "schema.mixins",
     "User": "auth.ready_user",
@@ -71,6 +73,7 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "Problem",
+    "Provider",
     "SoftDelete",
     "TenantScoped",
     "User",

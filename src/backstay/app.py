@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from . import accounts
@@ -28,13 +27,14 @@ from .db.sessions import Sessions
 from .engine import Engine
 from .errors import OperatorError
 from .exposures import Exposure, attribute, catalog_of, given_or
+from .fixed import fixed_routes, lifespan
 from .http.custom import CustomEndpoints, Endpoints
 from .http.frame import Frame, Handler
-from .http.messages import JSON_TYPE, Receive, Request, Response, Scope, Send
+from .http.messages import Receive, Request, Scope, Send
 from .observe import Log, Observations, Series
 from .rest.limits import quotas_of
 from .rest.openapi import document
-from .rest.routes import Methods, Route, Routes, route_table
+from .rest.routes import Route, Routes, route_table
 from .schema.declare import schema_of
 from .schema.model import Schema
 from .schema.policy import FieldRule, Policy, nobody, public
@@ -330,7 +330,7 @@ class Backstay(Endpoints):
         """ASGI."""
         runtime = self._runtime or self.start()
         if scope["type"] == "lifespan":
-            await _lifespan(self, receive, send)
+            await lifespan(self.stop, receive, send)
         else:
             await runtime.frame(scope, receive, send)
 
@@ -346,7 +346,7 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
     engine = Engine(catalog, dialect, database, config, observations)
     health = Health({"database": database.ping})
     log = Log(config.log_format, config.log_level)
-    fixed = _fixed_routes(app, health, Metrics(observations, engine, database), observations)
+    fixed = fixed_routes(app.openapi, health, Metrics(observations, engine, database), observations)
     docs = Docs(app.name)
     assets = observations.request("GET", "/docs/assets")
     fixed[b"/docs"] = {"GET": (docs.page, observations.request("GET", "/docs"))}
@@ -386,35 +386,5 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
     return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, limits, known)
 
 
-def _fixed_routes(
-    app: Backstay, health: Health, metrics: Metrics, observations: Observations
-) -> dict[bytes, Methods]:
-    cached: list[bytes] = []
-
-    def described(request: Request) -> Response:
-        if not cached:
-            cached.append(orjson.dumps(app.openapi()))
-        return Response(200, cached[0], [JSON_TYPE])
-
-    table: dict[bytes, Handler] = {
-        b"/health/live": health.live,
-        b"/health/ready": health.ready,
-        b"/metrics": metrics.scrape,
-        b"/openapi.json": described,
-    }
-    return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
-
-
 def _may_write(policy: Policy) -> bool:
     return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
-
-
-async def _lifespan(app: Backstay, receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await app.stop()
-            await send({"type": "lifespan.shutdown.complete"})
-            return

@@ -120,6 +120,7 @@ def test_sign_in_by_address_or_name(client: People) -> None:
             "roles": [],
             "permissions": [],
             "tenant": None,
+            "actor": None,
         }
     created = client.post("/notes", {"text": "mine"}, credential=credential)
     assert (created.status, created.data["author_id"]) == (201, 1)

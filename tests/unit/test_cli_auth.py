@@ -187,3 +187,17 @@ def test_keys_of_another_secret(run: Run, client: People, url: str) -> None:
             opened.loop.run_until_complete(opened.accounts().keys.load_once())
         run("rotate-keys", "--forget")
     assert client.login("ada@example.org").status == 200
+
+
+def test_service_clients(run: Run, client: People) -> None:
+    """Made with a secret that is printed once; listed without; disabled."""
+    assert "is none" in run("client", "create", "worker", "--scope", "everything").err
+    made = dict(line.split("=") for line in run("client", "create", "worker", "--scope", "notes:read").out.split())
+    listed = run("client", "list").out
+    assert listed == f"{made['client_id']}  worker: notes:read\n"
+    body = f"grant_type=client_credentials&client_id={made['client_id']}&client_secret={made['client_secret']}"
+    form = [(b"content-type", b"application/x-www-form-urlencoded")]
+    assert client.request("POST", "/auth/token", headers=form, body=body.encode()).status == 200
+    assert run("client", "disable", "nobody").code == 2
+    assert run("client", "disable", made["client_id"]).out == f"{made['client_id']} is disabled\n"
+    assert client.request("POST", "/auth/token", headers=form, body=body.encode()).status == 401

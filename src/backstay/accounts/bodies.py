@@ -108,6 +108,14 @@ class CookiesSet(BaseModel):
     csrf_token: str
 
 
+class MfaWanted(BaseModel):
+    """The second step is wanted: send `mfa_token` with a code to `/auth/mfa/login`."""
+
+    status: Literal["mfa_required"] = "mfa_required"
+    mfa_token: str
+    expires_in: int
+
+
 class MailSent(BaseModel):
     """A mail says what to do next, if there is anything to do."""
 
@@ -115,7 +123,7 @@ class MailSent(BaseModel):
 
 
 class Me(BaseModel):
-    """Whoever is signed in."""
+    """Whoever is signed in; `actor` is the id of who acts in their name, if somebody does."""
 
     id: Number | UUID
     email: str | None
@@ -123,7 +131,8 @@ class Me(BaseModel):
     email_verified_at: datetime | None
     roles: list[str]
     permissions: list[str]
-    tenant: int | str | None
+    tenant: int | UUID | str | None
+    actor: Number | UUID | None
 
 
 class SessionShown(BaseModel):
@@ -146,13 +155,13 @@ class SessionShown(BaseModel):
 class SessionAnswer(BaseModel):
     """A session, as it was asked for."""
 
-    data: Granted | CookiesSet
+    data: Granted | CookiesSet | MfaWanted
 
 
 class RegistrationAnswer(BaseModel):
     """A session; or a mail, where addresses must be confirmed first."""
 
-    data: Granted | CookiesSet | MailSent
+    data: Granted | CookiesSet | MfaWanted | MailSent
 
 
 class MailAnswer(BaseModel):

@@ -1,19 +1,26 @@
-"""Who sends a request: by its Authorization header, or by the cookie of a browser."""
+"""Who sends a request: by its Authorization or X-API-Key header, or by the cookie of a browser."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from ..auth.api_keys import START
 from ..auth.authenticate import Authenticator
 from ..auth.known import Found
+from ..auth.tokens import refusal
 from ..context import ANONYMOUS, Principal
 from ..errors import Problem
 from ..http.messages import Request
 from .cookies import CSRF_HEADER, SAFE_METHODS, Cookies
 
 _CSRF = CSRF_HEADER.encode()
+_API_KEY = b"x-api-key"
+_KEY_START = START.encode()
 #: Endpoints below /auth that people come to with a credential that is no good any more: they ask for no other.
-OPEN = ("login", "logout", "password/forgot", "password/reset", "refresh", "register", "verify")
+OPEN = (
+    *("login", "logout", "mail", "mfa/login", "oauth", "passkeys/login", "password/forgot", "password/reset"),
+    *("refresh", "register", "token", "verify"),
+)
 
 
 class Credentials:
@@ -35,10 +42,15 @@ class Credentials:
         credential = headers.get(b"authorization")
         cookie = False
         if credential is None:
-            token = self._cookies.access_token(headers)
+            token = headers.get(_API_KEY)
             if token is None:
-                return ANONYMOUS
-            credential, cookie = b"Bearer " + token, True
+                token = self._cookies.access_token(headers)
+                if token is None:
+                    return ANONYMOUS
+                cookie = True
+            elif not token.startswith(_KEY_START):
+                raise refusal("X-API-Key takes an API key.")
+            credential = b"Bearer " + token
         found = self._known(credential)
         if found is None:
             return self._find(credential, request, cookie=cookie)

@@ -7,8 +7,10 @@ from typing import Any
 
 from ..errors import CODES
 from ..http.custom import CustomEndpoints
-from . import by_mail, mine, signing_in
+from . import by_mail, impersonating, keys, mail_login, mfa, mine, oauth, passkeys, signing_in, token
 
+_CALLBACK = "OAUTH_FAILED FORBIDDEN NOT_FOUND CONFLICT PROVIDER_UNAVAILABLE"
+_PROVED = "UNAUTHENTICATED WRONG_CREDENTIALS FORBIDDEN CSRF_FAILED TOO_MANY_ATTEMPTS"
 Function = Callable[..., Any]
 #: The refusals of what asks for the password again.
 _CONFIRMED = "UNAUTHENTICATED WRONG_CREDENTIALS CSRF_FAILED TOO_MANY_ATTEMPTS"
@@ -29,20 +31,59 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "email", mine.change_email, 202, f"{_CONFIRMED} MAIL_UNAVAILABLE"),
     ("POST", "verify", by_mail.verify, 204, "CONFLICT"),
     ("POST", "verify/resend", by_mail.resend, 202, "MAIL_UNAVAILABLE"),
+    ("POST", "keys", keys.make_api_key, 201, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED"),
+    ("GET", "keys", keys.list_api_keys, 200, "UNAUTHENTICATED FORBIDDEN"),
+    ("POST", "token", token.client_credentials, 200, ""),
+    ("GET", "oauth/{provider}", oauth.begin_provider, 303, "NOT_FOUND PROVIDER_UNAVAILABLE ADDRESS_UNKNOWN"),
+    ("GET", "oauth/{provider}/callback", oauth.finish_provider, 200, _CALLBACK),
+    ("POST", "oauth/{provider}/link", oauth.begin_link, 200, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
+    ("GET", "identities", oauth.list_identities, 200, "UNAUTHENTICATED FORBIDDEN"),
+    (
+        "DELETE",
+        "identities/{number}",
+        oauth.unlink_identity,
+        204,
+        "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND CONFLICT",
+    ),
+    ("GET", "mfa", mfa.show_mfa, 200, "UNAUTHENTICATED FORBIDDEN"),
+    ("POST", "mfa/totp", mfa.enrol_totp, 200, _PROVED),
+    ("POST", "mfa/totp/confirm", mfa.confirm_totp, 200, _PROVED),
+    ("POST", "mfa/totp/delete", mfa.remove_totp, 204, _PROVED),
+    ("POST", "mfa/recovery-codes", mfa.renew_recovery_codes, 200, _PROVED),
+    ("POST", "mfa/login", mfa.second_step, 200, "INVALID_TOKEN WRONG_CREDENTIALS TOO_MANY_ATTEMPTS"),
+    ("POST", "mail", mail_login.send_login, 202, "FORBIDDEN MAIL_UNAVAILABLE"),
+    ("POST", "mail/login", mail_login.mail_login, 200, "WRONG_CREDENTIALS FORBIDDEN"),
+    ("POST", "passkeys/options", passkeys.passkey_options, 200, f"{_PROVED} ADDRESS_UNKNOWN"),
+    ("POST", "passkeys", passkeys.add_passkey, 201, f"{_PROVED} CONFLICT"),
+    ("GET", "passkeys", passkeys.list_passkeys, 200, "UNAUTHENTICATED FORBIDDEN"),
+    ("DELETE", "passkeys/{number}", passkeys.remove_passkey, 204, "UNAUTHENTICATED FORBIDDEN NOT_FOUND CONFLICT"),
+    ("POST", "passkeys/login/options", passkeys.passkey_login_options, 200, "ADDRESS_UNKNOWN"),
+    ("POST", "passkeys/login", passkeys.passkey_login, 200, "WRONG_CREDENTIALS ADDRESS_UNKNOWN"),
+    ("POST", "impersonate", impersonating.begin_impersonation, 200, "UNAUTHENTICATED FORBIDDEN NOT_FOUND"),
+    ("DELETE", "impersonate", impersonating.end_impersonation, 204, "UNAUTHENTICATED FORBIDDEN"),
+    ("DELETE", "keys/{number}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
 )
 
 
 def add_endpoints(custom: CustomEndpoints, base_path: str) -> None:
     """Add them to the program's own."""
+    more = {"openapi_extra": token.OPENAPI, "response_model": token.ClientToken}
     for method, path, function, status, codes in _TABLE:
-        options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": responses(codes)}
-        if "UNAUTHENTICATED" in codes:
-            options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
-        options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
+        options = options_of(function, status, codes)
+        options |= more if function is token.client_credentials else {}
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 
-def responses(codes: str) -> dict[int | str, dict[str, Any]]:
+def options_of(function: Function, status: int, codes: str) -> dict[str, Any]:
+    """What FastAPI is told of an endpoint."""
+    options: dict[str, Any] = {"status_code": status, "tags": ["auth"], "responses": _responses(codes)}
+    if "UNAUTHENTICATED" in codes:
+        options["openapi_extra"] = {"security": [{"bearerAuth": []}, {"sessionCookie": []}]}
+    options["operation_id"] = "auth" + function.__name__.title().replace("_", "")
+    return options
+
+
+def _responses(codes: str) -> dict[int | str, dict[str, Any]]:
     """What FastAPI documents of the refusals."""
     found: dict[int | str, dict[str, Any]] = {}
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

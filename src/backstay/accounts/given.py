@@ -42,15 +42,23 @@ def not_signed_in() -> Problem:
     return Problem("UNAUTHENTICATED", "Sign in first.", headers=(("www-authenticate", "Bearer"),))
 
 
-def session_of(context: Context) -> int:
+def session_of(context: Context, *, acting: bool = False) -> int:
     """The session that a request is signed in with.
 
+    Args:
+        acting: whether somebody may act in the user's name; what is the user's own business, nobody else does.
+
     Raises:
-        Problem: `UNAUTHENTICATED` when it is signed in with something else, or not at all.
+        Problem: `UNAUTHENTICATED` when it is signed in with something else, or not at all; `FORBIDDEN`.
     """
-    kind, _, number = context.principal.credential.partition(":")
+    principal = context.principal
+    kind, _, number = principal.credential.partition(":")
+    if kind == "key":
+        raise Problem("FORBIDDEN", "An API key cannot do this: sign in.")
     if kind != "session":
         raise not_signed_in()
+    if principal.actor is not None and not acting:
+        raise Problem("FORBIDDEN", "Only the user may do this: you act in their name.")
     return int(number)
 
 

@@ -47,6 +47,7 @@ async def me(ctx: Context, accounts: Service) -> MeAnswer:
         roles=sorted(ctx.principal.roles),
         permissions=sorted(ctx.principal.permissions),
         tenant=ctx.principal.tenant,
+        actor=ctx.principal.actor,
     )
     return MeAnswer(data=shown)
 
@@ -54,7 +55,7 @@ async def me(ctx: Context, accounts: Service) -> MeAnswer:
 async def change_password(body: PasswordChange, ctx: Context, accounts: Service, caller: From) -> Response:
     """Choose a new password; other sessions end."""
     number = session_of(ctx)
-    user = await _confirmed(accounts, caller, body.current_password)
+    user = await confirmed(accounts, caller, body.current_password)
     names = (user.email, user.username)
     await check_password(body.new_password, "new_password", names=names, breached=accounts.options.breached)
     kept = await accounts.passwords.hash(body.new_password)
@@ -70,7 +71,7 @@ async def change_email(body: EmailChange, ctx: Context, accounts: Service, calle
     """Send a code to another address of mine; it is the account's when the code comes back."""
     session_of(ctx)
     accounts.post.require()
-    user = await _confirmed(accounts, caller, body.password)
+    user = await confirmed(accounts, caller, body.password)
     accounts.later.start(_send_change(accounts, accounts.id_of(user), body.email))
     return MailAnswer(data=MailSent())
 
@@ -87,7 +88,7 @@ async def _send_change(accounts: Accounts, user_id: Any, email: str) -> None:
 async def delete_me(body: Confirmation, ctx: Context, accounts: Service, caller: From, jar: Jar) -> Response:
     """Delete my account. What others refer to stays, without my address and my name."""
     session_of(ctx)
-    await _confirmed(accounts, caller, body.password)
+    await confirmed(accounts, caller, body.password)
     async with accounts.sessions.begin(ctx) as session:
         user = await me_of(accounts, session, ctx)
         key = accounts.id_of(user)
@@ -138,7 +139,7 @@ def _mine(accounts: Accounts, ctx: Context) -> sa.ColumnElement[bool]:
     return sa.and_(sessions.c.user_id == ctx.principal.id, sessions.c.ended_at.is_(None))
 
 
-async def _confirmed(accounts: Accounts, caller: Caller, password: str) -> Any:
+async def confirmed(accounts: Accounts, caller: Caller, password: str) -> Any:
     """The user who sends a request, whose password it is; guessing it is as slow as signing in.
 
     Raises:

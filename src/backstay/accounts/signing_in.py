@@ -13,15 +13,26 @@ from ..auth.attempts import begin_attempt, succeed
 from ..auth.codes import make_code
 from ..auth.events import record
 from ..auth.people import normal_login, sign_in_facts, user_of
+from ..auth.second_step import Pending, first_step
 from ..auth.signing_in import Grant, end_sessions, refresh, session_of_refresh, sign_in
 from ..auth.weak import check_password
 from ..context import Context
 from ..errors import FieldError, Problem
-from .bodies import CookiesSet, Granted, Login, MailSent, Refresh, Registration, RegistrationAnswer, SessionAnswer
+from .bodies import (
+    CookiesSet,
+    Granted,
+    Login,
+    MailSent,
+    MfaWanted,
+    Refresh,
+    Registration,
+    RegistrationAnswer,
+    SessionAnswer,
+)
 from .cookies import CSRF_HEADER, Cookies
 from .given import From, Jar, Service, limits_of, session_of
 
-Session = Granted | CookiesSet
+Session = Granted | CookiesSet | MfaWanted
 
 
 async def register(
@@ -99,7 +110,7 @@ async def login(body: Login, accounts: Service, jar: Jar, caller: From, response
         if right and (user.email_verified_at is not None or not accounts.options.verify_email):
             if newer is not None:
                 (await session.get_one(accounts.user, user.id)).password_hash = newer
-            grant = await sign_in(accounts, session, user.id, caller)
+            grant = await first_step(accounts, session, user.id, caller)
             return SessionAnswer(data=granted(grant, body.mode, jar, response))
         known = None if user is None else user.id
         await record(accounts, session, "login_failed", caller, known, why="unverified" if right else "credentials")
@@ -131,7 +142,7 @@ async def logout(
     sent = body.refresh_token if body is not None else None
     token = sent or request.cookies.get(jar.refresh, "")
     async with accounts.sessions.begin(ctx) as session:
-        number = None if ctx.principal.is_anonymous else session_of(ctx)
+        number = None if ctx.principal.is_anonymous else session_of(ctx, acting=True)
         if number is None and token:
             number = await session_of_refresh(accounts, session, token)
             if sent is None:
@@ -149,9 +160,11 @@ async def _check_csrf(accounts: Accounts, jar: Cookies, request: Request, number
         jar.check_csrf(number, request.headers.get(CSRF_HEADER))
 
 
-def granted(grant: Grant, mode: str, jar: Cookies, response: Response) -> Session:
-    """A session as it was asked for: as tokens, or in cookies."""
+def granted(grant: Grant | Pending, mode: str, jar: Cookies, response: Response) -> Session:
+    """A session as it was asked for: as tokens, or in cookies. Or what it takes to get one."""
     response.headers["cache-control"] = "no-store"
+    if isinstance(grant, Pending):
+        return MfaWanted(mfa_token=grant.token, expires_in=grant.expires_s)
     if mode == "cookie":
         return CookiesSet(expires_in=grant.expires_s, csrf_token=jar.set(response, grant))
     return Granted(access_token=grant.access, expires_in=grant.expires_s, refresh_token=grant.refresh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from fastapi import Depends, Request
@@ -15,7 +16,7 @@ from ..auth.tenancy import NAME_CHARS_MAX, Tenancy, no_tenant
 from ..context import Context
 from ..http.custom import CustomEndpoints
 from .bodies import Body
-from .endpoints import responses
+from .endpoints import options_of
 from .given import From, Service, not_signed_in, session_of
 
 
@@ -32,20 +33,20 @@ class TenantShown(BaseModel):
         current: whether this request is for it.
     """
 
-    tenant: Any
+    tenant: int | UUID | str
     slug: str | None
     role: str
     current: bool
 
 
 class TenantAnswer(BaseModel):
-    """The tenant that the session is for now."""
+    """The tenant that a session is used for now."""
 
     data: TenantShown | None
 
 
 class TenantsAnswer(BaseModel):
-    """Where I belong."""
+    """My tenants."""
 
     data: list[TenantShown]
 
@@ -85,8 +86,7 @@ async def choose_tenant(
         await record(accounts, session, "tenant_change", caller, ctx.principal.id, tenant=tenant or "none")
     if found is None:
         return TenantAnswer(data=None)
-    shown = TenantShown(tenant=found.tenant, slug=found.slug, role=found.role, current=True)
-    return TenantAnswer(data=shown)
+    return TenantAnswer(data=TenantShown(tenant=found.tenant, slug=found.slug, role=found.role, current=True))
 
 
 def add_tenant_endpoints(custom: CustomEndpoints, base_path: str) -> None:
@@ -96,5 +96,4 @@ def add_tenant_endpoints(custom: CustomEndpoints, base_path: str) -> None:
         ("POST", "tenant", choose_tenant, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
     )
     for method, path, function, codes in table:
-        options: dict[str, Any] = {"tags": ["auth"], "responses": responses(codes)}
-        custom.add(method, f"{base_path}/auth/{path}", **options)(function)
+        custom.add(method, f"{base_path}/auth/{path}", **options_of(function, 200, codes))(function)

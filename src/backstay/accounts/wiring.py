@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..auth.accounts import Accounts, Declared
+from ..auth.api_keys import START, ApiKeys
 from ..auth.authenticate import Authenticator
+from ..auth.provider_client import ProviderClient, require_client
 from ..auth.revocations import ALL, revoke
 from ..auth.tenancy import MEMBERS, DeclaredTenants
 from ..auth.tokens import Tokens
@@ -19,6 +21,7 @@ from ..observe import Log
 from ..services.mail import Mailer
 from .cookies import Cookies
 from .credentials import Credentials
+from .flows import FlowCookie, Providers
 from .jwks import Jwks
 from .tenant_choice import TenantChoice
 
@@ -61,6 +64,8 @@ def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -
     custom.app.state.accounts = accounts
     custom.app.state.cookies = cookies
     authenticator = Authenticator(accounts, Tokens(config.secret), parts.lookups)
+    authenticator.finders[START.encode()] = ApiKeys(accounts, parts.lookups).find
+    custom.app.state.providers = _providers(accounts)
     _forget_deleted(parts.engine, accounts)
     credentials: Credentials | TenantChoice = Credentials(authenticator, cookies, config.base_path)
     if accounts.tenancy is not None:
@@ -68,6 +73,15 @@ def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -
         _forget_members(parts.engine, accounts, accounts.tenancy.declared)
         credentials = TenantChoice(credentials, accounts.tenancy, config)
     return Wired(accounts, credentials, Jwks(accounts))
+
+
+def _providers(accounts: Accounts) -> Providers:
+    """The providers of a process; its accounts let go of their connections."""
+    if accounts.options.providers:
+        require_client()
+    clients = {provider.name: ProviderClient(provider) for provider in accounts.options.providers}
+    accounts.closing += [client.close for client in clients.values()]
+    return Providers(clients, FlowCookie(accounts.config, accounts.vault))
 
 
 def _forget_deleted(engine: Engine, accounts: Accounts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from .key_ring import KeyRing
 from .later import Later
 from .passwords import Hashing, Passwords
 from .post import Post
+from .providers import Provider
 from .revocations import Revocations
 from .tables import AuthTables, auth_tables
 from .tenancy import DeclaredTenants, Tenancy
@@ -41,16 +43,27 @@ class AccountOptions:
             registering whether an address has an account.
         hashing: what a password's hash costs.
         breached: asked of each new password: whether it is known from a breach. Nothing is asked by default.
-        verify_page, reset_page: pages of the program's own that links in mails lead to, with `?token=…`; without
-            them a mail has just the code.
+        providers: whom people may sign in with, beside a password.
+        return_origins: origins such as `https://shop.example` that people may be sent to after that, and whose pages
+            may use passkeys; this server always may.
+        sign_in_by_mail: whether a link or a code in a mail is enough.
+        passkey_domain: the domain that passkeys are good for, if it is a parent of this server's, such as
+            `shop.example` of `api.shop.example`.
+        verify_page, reset_page, login_page: pages of the program's own that links in mails lead to, with
+            `?token=…`; without them a mail has just the code.
     """
 
     registration: bool = True
     verify_email: bool = True
     hashing: Hashing = field(default_factory=Hashing)
     breached: Breached | None = None
+    providers: Sequence[Provider] = ()
+    return_origins: Sequence[str] = ()
+    sign_in_by_mail: bool = False
+    passkey_domain: str = ""
     verify_page: str = ""
     reset_page: str = ""
+    login_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +131,11 @@ class Accounts:
         self.uuid_keys = isinstance(plain(declared.tables.user_key.type), sa.Uuid)
         self.later = Later(log)
         pages = {"verify": self.options.verify_page, "email": self.options.verify_page}
-        self.post = Post(name, mailer, self.later, pages | {"reset": self.options.reset_page})
+        self.post = Post(
+            name, mailer, self.later, pages | {"reset": self.options.reset_page, "login": self.options.login_page}
+        )
+        #: What else ends with the process.
+        self.closing: list[Callable[[], Awaitable[None]]] = []
         self.tokens = AccessTokens(config.public_url or name, name, config.access_token_s)
 
     @property
@@ -126,6 +143,10 @@ class Accounts:
         """Since when a user cannot sign in: disabled, or deleted softly."""
         disabled: Any = self.user.disabled_at
         return sa.func.coalesce(disabled, self.user.deleted_at) if self.soft else disabled
+
+    def is_gone(self, user: Any) -> bool:
+        """Whether a user is none, or cannot sign in."""
+        return user is None or user.disabled_at is not None or (self.soft and user.deleted_at is not None)
 
     def key(self, text: object) -> Any:
         """A user's id, from its text in a token; `None` for what can be nobody's."""
@@ -143,4 +164,6 @@ class Accounts:
     async def close(self) -> None:
         """Finish what was begun after answers, and end the threads."""
         await self.later.close()
+        for close in self.closing:
+            await close()
         self.passwords.close()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from ..context import Context, Principal, PrincipalKind
-from ..db.lookups import Lookups
+from ..context import ANONYMOUS, Context, Principal, PrincipalKind
+from ..db.lookups import Lookups, Rows
 from ..schema.base import UtcDateTime, utc_now
 from ..sql.lookup import given
 from .accounts import Accounts
+from .clients import Clients
+from .impersonation import actor_session, may_act
 from .jws import ForgedError, header_of
 from .known import Found, Known
 from .tokens import Tokens, bearer_token, refusal
@@ -38,6 +41,7 @@ class Authenticator:
         self._revocations = accounts.revocations
         self._revocations.listen(self._known.forget)
         self._session = lookups.prepare("session", _session_query(accounts))
+        self._clients = Clients(accounts, lookups)
         self.finders: dict[bytes, Finder] = {}
 
     def known(self, credential: bytes) -> Found | None:
@@ -79,20 +83,38 @@ class Authenticator:
         accounts = self._accounts
         await accounts.keys.load_once()
         claims = accounts.tokens.read(token, accounts.keys.get)
+        if not claims.session:
+            return await self._clients.find(claims, context)
         rows = await self._lookups.rows(self._session, (claims.session, utc_now()), context)
         if not rows or str(rows[0][0]) != claims.subject:
             raise refusal()
+        principal, subjects = self._principal(rows, claims.session)
+        number = actor_session(rows[0][4])
+        if number is None:
+            return Found(principal, claims.expires, subjects, claims.session)
+        return await self._of_actor(number, Found(principal, claims.expires, subjects, claims.session), context)
+
+    async def _of_actor(self, number: int, acted: Found, context: Context) -> Found:
+        """A user's session that somebody else acts in, as long as they may."""
+        rows = await self._lookups.rows(self._session, (number, utc_now()), context)
+        actor, subjects = self._principal(rows, number) if rows else (ANONYMOUS, ())
+        if actor_session(rows[0][4] if rows else "") is not None or not may_act(actor, acted.principal):
+            raise refusal()
+        principal = replace(acted.principal, actor=actor.id)
+        return replace(acted, principal=principal, subjects=(*acted.subjects, *subjects))
+
+    def _principal(self, rows: Rows, number: int) -> tuple[Principal, tuple[str, ...]]:
+        """Whose session it is, and what may be revoked to end it."""
         user, tenant = rows[0][:2]
         principal = Principal(
             PrincipalKind.USER,
-            id=UUID(user) if isinstance(user, str) and accounts.uuid_keys else user,
+            id=UUID(user) if isinstance(user, str) and self._accounts.uuid_keys else user,
             roles=frozenset(row[2] for row in rows if row[2] is not None),
             permissions=frozenset(name for row in rows for name in row[3] or ()),
             tenant=tenant,
-            credential=f"session:{claims.session}",
+            credential=f"session:{number}",
         )
-        subjects = (f"session:{claims.session}", f"user:{user}")
-        return Found(principal, claims.expires, subjects, claims.session)
+        return principal, (f"session:{number}", f"user:{user}")
 
 
 def _session_query(accounts: Accounts) -> sa.Select[*tuple[Any, ...]]:
@@ -100,7 +122,7 @@ def _session_query(accounts: Accounts) -> sa.Select[*tuple[Any, ...]]:
     tables, user = accounts.tables, accounts.user
     sessions, grants, roles = tables.sessions, tables.role_grants, tables.roles
     return (
-        sa.select(sessions.c.user_id, sessions.c.tenant, roles.c.name, roles.c.permissions)
+        sa.select(sessions.c.user_id, sessions.c.tenant, roles.c.name, roles.c.permissions, sessions.c.kind)
         .join(user, tables.user_key == sessions.c.user_id)
         .outerjoin(grants, grants.c.user_id == sessions.c.user_id)
         .outerjoin(roles, roles.c.name == grants.c.role)

@@ -13,6 +13,8 @@ from .later import Later
 _TEXTS = {
     "verify": ("Confirm your e-mail address", "Confirm that this address is yours:"),
     "email": ("Confirm your new e-mail address", "Confirm that your account shall have this address:"),
+    "login": ("Sign in", "Sign in with this:"),
+    "login_code": ("Your code to sign in", "Type this in where you asked for it, and tell it nobody:"),
     "reset": ("Reset your password", "Choose a new password:"),
 }
 _NOTICES = {

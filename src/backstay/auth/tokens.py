@@ -154,11 +154,17 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """What an access token of an account says, checked."""
+    """What an access token of an account says, checked.
+
+    Attributes:
+        session: 0 for a service client's, which has none.
+        scopes: what a client's is good for.
+    """
 
     subject: str
     session: int
     expires: float
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +184,24 @@ class AccessTokens:
         self, key: SigningKey, *, subject: object, session: int, roles: Sequence[str] = (), tenant: object = None
     ) -> str:
         """A token of a session."""
+        own = {"sid": str(session), "roles": sorted(roles)}
+        return self._issue(key, str(subject), self.audience, own, tenant)
+
+    def issue_client(self, key: SigningKey, *, client: str, scopes: Sequence[str], tenant: object = None) -> str:
+        """A token of a service client, which is its own subject (RFC 9068 §2.2)."""
+        return self._issue(key, client, client, {"scope": " ".join(scopes)}, tenant)
+
+    def _issue(self, key: SigningKey, subject: str, client: str, own: Mapping[str, Any], tenant: object) -> str:
         now = int(time.time())
         claims: dict[str, Any] = {
             "iss": self.issuer,
             "aud": self.audience,
-            "client_id": self.audience,
-            "sub": str(subject),
-            "sid": str(session),
+            "client_id": client,
+            "sub": subject,
             "jti": secrets.token_urlsafe(12),
             "iat": now,
             "exp": now + self.ttl_s,
-            "roles": sorted(roles),
+            **own,
         }
         if tenant is not None:
             claims["tenant"] = str(tenant)
@@ -212,7 +225,11 @@ class AccessTokens:
         subject, session = claims.get("sub"), claims.get("sid")
         if claims.get("iss") != self.issuer or claims.get("aud") != self.audience:
             raise refusal()
-        if not _is_name(subject) or not isinstance(session, str) or not _NUMBER.match(session):
+        if not _is_name(subject):
+            raise refusal()
+        if "sid" not in claims and claims.get("client_id") == subject and isinstance(claims.get("scope"), str):
+            return AccessClaims(subject, 0, expires, tuple(claims["scope"].split()))
+        if not isinstance(session, str) or not _NUMBER.match(session):
             raise refusal()
         return AccessClaims(subject, int(session), expires)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..auth.tenancy import DeclaredTenants
 from ..config import Config
 from ..errors import ForbiddenError, Problem, ValidationError
 from ..query.ir import Delete, Insert, Query, Restore, Select, Update
@@ -27,6 +28,7 @@ YES, NO = "yes", "no"
 #: There is no such action: the resource is read-only, or its rows are deleted for good.
 NEVER = "-"
 WHERE = "where "
+NO_NAMES = frozenset[str]()
 
 #: The cell of each standing, by its name.
 Cells = dict[str, str]
@@ -64,28 +66,29 @@ class Matrix:
         return asdict(self)
 
 
-def standings_of(catalog: Catalog, *, visitors: bool = False) -> dict[str, Standing]:
-    """Anonymous, signed in, and each role and permission that a rule names; who is signed in acts for a tenant.
+def standings_of(catalog: Catalog, tenants: DeclaredTenants | None = None) -> dict[str, Standing]:
+    """Anonymous, signed in, and each role and permission; who is signed in acts for a tenant.
 
-    Args:
-        visitors: whether a tenant may be visited by who is not signed in.
+    Roles are those that a rule names or a membership gives, with what they permit; a permission stands by itself
+    where no such role gives it.
     """
     signed = Standing(signed=True, tenanted=True)
+    given = (tenants.roles if tenants is not None else None) or {}
+    single = catalog.permissions.difference(*given.values())
+    names = [*given, *sorted(catalog.roles - given.keys())]
+    roles = {name: signed._replace(roles=frozenset({name}), permissions=given.get(name, NO_NAMES)) for name in names}
     return {
-        "anonymous": Standing(tenanted=visitors),
+        "anonymous": Standing(tenanted=tenants is not None and tenants.visitors),
         "signed in": signed,
-        **{f"role {name}": signed._replace(roles=frozenset({name})) for name in sorted(catalog.roles)},
-        **{
-            f"permission {name}": signed._replace(permissions=frozenset({name}))
-            for name in sorted(catalog.permissions)
-        },
+        **{f"role {name}": standing for name, standing in roles.items()},
+        **{f"permission {name}": signed._replace(permissions=frozenset({name})) for name in sorted(single)},
     }
 
 
-def matrix_of(app: str, catalog: Catalog, config: Config, *, visitors: bool = False) -> Matrix:
+def matrix_of(app: str, catalog: Catalog, config: Config, tenants: DeclaredTenants | None = None) -> Matrix:
     """The matrix of an app's resources."""
     planner = Planner(catalog, config)
-    standings = standings_of(catalog, visitors=visitors)
+    standings = standings_of(catalog, tenants)
     resources = {name: _rules_of(planner, resource, standings) for name, resource in catalog.resources.items()}
     return Matrix(app, tuple(standings), resources)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .matrix import ACTIONS, Matrix
 
 _TEXT = '''"""Who may do what. `backstay rules tests` wrote this file: run it again after a change that you mean."""
@@ -67,10 +69,11 @@ def statuses_of(standing: str, action: str, cell: str) -> tuple[int, ...]:
     return _ADMITTED[action] if cell == "yes" else _SOME.get(action, _ADMITTED[action])
 
 
-def tests_of(matrix: Matrix, target: str) -> str:
+def tests_of(matrix: Matrix, target: str, own: Collection[tuple[str, str]]) -> str:
     """The text of a test module.
 
     Args:
+        own: (resource, action) of those that the program answers with code of its own.
         target: the expression that names the app: a string, or a path from `__file__`.
     """
     cells: list[tuple[str, str, str, str]] = []
@@ -78,7 +81,7 @@ def tests_of(matrix: Matrix, target: str) -> str:
     for name, resource in matrix.resources.items():
         for row, found in resource.rules.items():
             cells += [(standing, name, row, cell) for standing, cell in found.items()]
-            if row in ACTIONS:
+            if row in ACTIONS and (name, row) not in own:
                 answers += [(standing, name, row, statuses_of(standing, row, c)) for standing, c in found.items()]
     return _TEXT.format(target=target, cells=_rows(cells), answers=_rows(answers))
 

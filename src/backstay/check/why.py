@@ -189,7 +189,8 @@ class _Asked:
         if table.deleted is not None:
             moment = table.columns[table.deleted].sql
             rule = moment.is_not(None) if self.action == "restore" else moment.is_(None)
-            found.append(Term(f"deleted softly: {words(rule)}", await self.holds(rule)))
+            label = "deleted" if self.action == "restore" else "not deleted"
+            found.append(Term(f"{label}: {words(rule)}", await self.holds(rule)))
         return found
 
     async def _labelled(self, label: str, rule: sa.ColumnElement[bool], folded: _Fold) -> Term:

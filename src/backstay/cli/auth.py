@@ -50,7 +50,9 @@ def create_command(
 
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _ask_password()
     roles = role or []
-    key = _run(app, database, lambda a, s: create_user(a, s, email, password, username=username, roles=roles))
+    key = in_transaction(
+        app, database, lambda a, s: create_user(a, s, email, password, username=username, roles=roles)
+    )
     typer.echo(f"made user {key}")
 
 
@@ -59,7 +61,7 @@ def disable_command(user: User, app: App = "", database: Database = None) -> Non
     """Let a user sign in no more, and end their sessions."""
     from ..auth.administer import disable_user
 
-    _run(app, database, lambda a, s: disable_user(a, s, user, disabled=True))
+    in_transaction(app, database, lambda a, s: disable_user(a, s, user, disabled=True))
     typer.echo(f"{user} is disabled")
 
 
@@ -68,7 +70,7 @@ def enable_command(user: User, app: App = "", database: Database = None) -> None
     """Let a disabled user sign in again."""
     from ..auth.administer import disable_user
 
-    _run(app, database, lambda a, s: disable_user(a, s, user, disabled=False))
+    in_transaction(app, database, lambda a, s: disable_user(a, s, user, disabled=False))
     typer.echo(f"{user} is enabled")
 
 
@@ -77,7 +79,7 @@ def logout_command(user: User, app: App = "", database: Database = None) -> None
     """End every session of a user."""
     from ..auth.administer import logout_user
 
-    _run(app, database, lambda a, s: logout_user(a, s, user))
+    in_transaction(app, database, lambda a, s: logout_user(a, s, user))
     typer.echo(f"{user} is signed out everywhere")
 
 
@@ -86,7 +88,7 @@ def grant_command(user: User, role: Role, app: App = "", database: Database = No
     """Give a user a role."""
     from ..auth.administer import change_role
 
-    changed = _run(app, database, lambda a, s: change_role(a, s, user, role, given=True))
+    changed = in_transaction(app, database, lambda a, s: change_role(a, s, user, role, given=True))
     typer.echo(f"{user} {'has now' if changed else 'had already'} the role {role}")
 
 
@@ -95,7 +97,7 @@ def revoke_command(user: User, role: Role, app: App = "", database: Database = N
     """Take a role from a user."""
     from ..auth.administer import change_role
 
-    changed = _run(app, database, lambda a, s: change_role(a, s, user, role, given=False))
+    changed = in_transaction(app, database, lambda a, s: change_role(a, s, user, role, given=False))
     typer.echo(f"{user} {'has no more' if changed else 'did not have'} the role {role}")
 
 
@@ -105,7 +107,7 @@ def role_command(role: Role, permission: Permissions = None, app: App = "", data
     from ..auth.administer import define_role
 
     permissions = permission or []
-    _run(app, database, lambda a, s: define_role(a, s, role, permissions))
+    in_transaction(app, database, lambda a, s: define_role(a, s, role, permissions))
     typer.echo(f"{role}: {', '.join(permissions) or 'no permissions'}")
 
 
@@ -114,7 +116,7 @@ def roles_command(app: App = "", database: Database = None) -> None:
     """List the roles and what they permit."""
     from ..auth.roles import permissions_of
 
-    for name, permissions in _run(app, database, lambda a, s: permissions_of(s, a.tables)).items():
+    for name, permissions in in_transaction(app, database, lambda a, s: permissions_of(s, a.tables)).items():
         typer.echo(f"{name}: {', '.join(permissions) or 'no permissions'}")
 
 
@@ -127,7 +129,7 @@ def rotate_command(
     """Sign with a new key from now on; tokens of the old one are good until they expire."""
     from ..auth.administer import rotate_keys
 
-    kid = _run(app, database, lambda a, s: rotate_keys(a, s, forget=forget))
+    kid = in_transaction(app, database, lambda a, s: rotate_keys(a, s, forget=forget))
     typer.echo(f"signing with {kid}")
 
 
@@ -138,7 +140,7 @@ def _ask_password() -> str:
     return asked
 
 
-def _run(target: str, database: str | None, work: Work[T]) -> T:
+def in_transaction(target: str, database: str | None, work: Work[T]) -> T:
     """Do something in one transaction of the app's database.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .auth import auth_app
+from .auth_clients import client_app
 from .db import db_app
 from .rules import rules_app
 
@@ -20,6 +21,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+auth_app.add_typer(client_app)
 cli.add_typer(auth_app)
 cli.add_typer(db_app)
 cli.add_typer(rules_app)

@@ -44,7 +44,7 @@ def show(target: Target = "", json: Json = False) -> None:
     from .target import load_app
 
     app = load_app(target)
-    matrix = matrix_of(app.name, app.catalog(), app.config)
+    matrix = matrix_of(app.name, app.catalog(), app.config, app.declared_tenants)
     sys.stdout.write(_json(matrix.plain()) if json else table_of(matrix))
 
 
@@ -105,7 +105,9 @@ def write_tests(
     target = found_target(target)
     app = load_app(target)
     path = Path(output)
-    text = tests_of(matrix_of(app.name, app.catalog(), app.config), _named(target, path))
+    base, custom = app.config.base_path, {(r.method, r.path) for r in app.routes() if r.action == "custom"}
+    made = {(name, "create") for name in app.catalog().resources if ("POST", f"{base}/{name}") in custom}
+    text = tests_of(matrix_of(app.name, app.catalog(), app.config, app.declared_tenants), _named(target, path), made)
     if output == "-":
         sys.stdout.write(text)
         return

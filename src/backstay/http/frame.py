@@ -65,7 +65,7 @@ class Frame:
         other: the endpoint of any other request.
         quotas: the rate limits of routes.
         fallback: the ASGI app of the custom endpoints, if there is one.
-        cookies: whether a cookie may be a credential.
+        cookies: whether a cookie, or an API key in a header of its own, may be a credential.
         visitors: whether it matters who asks where there is no credential.
 
     Raises:
@@ -183,7 +183,11 @@ class Frame:
             return self._cors.preflight(request)
         if self._replicated:
             context.read_after = read_after(headers)
-        if b"authorization" in headers or (self._cookies and b"cookie" in headers) or self._visitors:
+        if (
+            b"authorization" in headers
+            or (self._cookies and (b"cookie" in headers or b"x-api-key" in headers))
+            or self._visitors
+        ):
             principal = self._authenticate(request)
             context.principal = principal if isinstance(principal, Principal) else await principal
         found = self._route(request) or self._other_route(request)

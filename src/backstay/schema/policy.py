@@ -13,7 +13,9 @@ from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import elements, operators
+from sqlalchemy.sql import elements, operators, visitors
+from sqlalchemy.sql.annotation import _deep_deannotate  # pyright: ignore[reportPrivateUsage]
+from sqlalchemy.sql.visitors import InternalTraversal
 
 from ..context import Principal
 from ..errors import Action
@@ -59,6 +61,11 @@ class Flag(sa.ColumnElement[bool]):
 
     inherit_cache = True
     type = sa.Boolean()
+    _traverse_internals = [
+        ("test", InternalTraversal.dp_string),
+        ("name", InternalTraversal.dp_string),
+        ("negated", InternalTraversal.dp_boolean),
+    ]
 
     def __init__(self, test: FlagTest, name: str = "", *, negated: bool = False) -> None:
         self.test: FlagTest = test
@@ -145,6 +152,7 @@ def has_permission(name: str) -> sa.ColumnElement[bool]:
     return Flag("permission", name)
 
 
+_CLOSED = "no_replacement_traverse"
 _COMPARISONS = frozenset({operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge})
 
 #: What a rule is for one standing: certain, impossible, or a condition on the row.
@@ -180,7 +188,26 @@ def _fold(rule: sa.ColumnElement[bool], standing: Standing, *, strict: bool) -> 
     if isinstance(rule, elements.UnaryExpression) and cast(Any, rule).operator is operators.inv:
         inner = _fold(cast(Any, rule).element, standing, strict=False)
         return (not inner) if isinstance(inner, bool) else sa.not_(inner)
-    return False if strict and _asks_for_me(rule) else rule
+    return False if strict and _asks_for_me(rule) else _decided(rule, standing)
+
+
+def _decided(rule: sa.ColumnElement[bool], standing: Standing) -> sa.ColumnElement[bool]:
+    """A condition on the row without the Flags inside of it, as in a rule about related rows.
+
+    What `any()` and `has()` are given is marked as closed to replacement; it must be open to this one, and to that of
+    a table by its alias: it may speak of the outer row.
+    """
+    inside = list(visitors.iterate(rule))
+    if not any(isinstance(element, Flag) or _CLOSED in cast(Any, element)._annotations for element in inside):
+        return rule
+    opened = _deep_deannotate(rule, (_CLOSED,))
+
+    def replace(element: Any, **kw: Any) -> Any:
+        if not isinstance(element, Flag):
+            return None
+        return sa.true() if element.holds(standing) else sa.false()
+
+    return visitors.replacement_traverse(opened, {}, replace)
 
 
 def _fold_list(rule: elements.BooleanClauseList, standing: Standing, *, strict: bool) -> Folded:
@@ -221,13 +248,13 @@ def _is_me(side: Any) -> bool:
 
 def names_in(rule: sa.ColumnElement[bool], test: FlagTest) -> frozenset[str]:
     """Every role, or permission, that a rule names."""
-    flags = [e for e in sa.sql.visitors.iterate(rule) if isinstance(e, Flag) and e.test == test]
+    flags = [e for e in visitors.iterate(rule) if isinstance(e, Flag) and e.test == test]
     return frozenset(flag.name for flag in flags)
 
 
 def depends_on_row(rule: sa.ColumnElement[bool]) -> bool:
     """Whether a rule says something about the row, not about the principal alone."""
-    return any(isinstance(element, sa.Column) for element in sa.sql.visitors.iterate(rule))
+    return any(isinstance(element, sa.Column) for element in visitors.iterate(rule))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

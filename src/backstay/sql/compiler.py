@@ -38,7 +38,9 @@ PRINCIPALS_MAX = 256
 
 def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
     """The Statement of a Plan in one dialect."""
-    scope = Scope(dialect, plan.slots)
+    rows = plan.source.resource.table.sql
+    taken = {table.name for table in rows.metadata.tables.values()} if isinstance(rows, sa.Table) else ()
+    scope = Scope(dialect, plan.slots, taken)
     action, (tree, outputs) = _build(scope, plan)
     compiled = cast(SQLCompiler, tree.compile(dialect=dialect.core))
     resource = plan.source.resource

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -31,9 +31,14 @@ Rows = sa.FromClause
 
 
 class Scope:
-    """Names and parameters of one statement."""
+    """Names and parameters of one statement.
 
-    def __init__(self, dialect: Dialect, slots: Sequence[Slot]) -> None:
+    Args:
+        taken: names of tables, which a rule may say: no alias may have one.
+    """
+
+    def __init__(self, dialect: Dialect, slots: Sequence[Slot], taken: Collection[str] = ()) -> None:
+        self._taken = taken
         self.dialect = dialect
         self.slots = slots
         self.operators: dict[int, Op] = {}
@@ -45,8 +50,11 @@ class Scope:
 
     def name(self) -> str:
         """A short name that nothing else in the statement has."""
-        self._aliases += 1
-        return f"t{self._aliases - 1}"
+        name = ""
+        while not name or name in self._taken:
+            name = f"t{self._aliases}"
+            self._aliases += 1
+        return name
 
     def bind(self, slot: int, sql_type: Any = None) -> sa.BindParameter[Any]:
         """The parameter that stands for a slot's value."""
@@ -150,9 +158,14 @@ class Scope:
 
 
 def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
-    """A rule about a table, said of an alias of it, and of the principal's values by their types."""
+    """A rule about a table, said of an alias of it, and of the principal's values by their types.
+
+    Inside a subquery that reads the table itself, its columns are that subquery's.
+    """
 
     def replace(element: Any, **kw: Any) -> Any:
+        if rows is not table and isinstance(element, sa.Select) and _reads(cast(Any, element), table):
+            return on_alias(cast(Any, element), table, table)
         if isinstance(element, sa.BindParameter):
             return me_as(cast(Any, element), cast(Any, element).type)
         if rows is not table and isinstance(element, sa.Column) and cast(Any, element).table is table:
@@ -161,6 +174,11 @@ def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
         return None
 
     return visitors.replacement_traverse(rule, {}, replace)
+
+
+def _reads(query: Any, table: Rows) -> bool:
+    """Whether a query says itself that it reads a table."""
+    return table in set(query._from_obj)  # a table that is annotated equals the one that it was
 
 
 def me_as(value: Any, sql_type: Any) -> Any:

@@ -45,7 +45,8 @@ def build_insert(scope: Scope, plan: InsertPlan) -> BuiltWrite:
     table = _table(plan.source.resource.table)
     values: dict[str, Any] = {c.sql.key: scope.bind(i) for i, c in enumerate(plan.columns)}
     values |= {column.sql.key: me_as(stamp, column.sql.type) for column, stamp in plan.stamps}
-    statement = sa.insert(table).values(values) if values else sa.insert(table)
+    # Always told, even of no values: without, SQLAlchemy takes every column for given.
+    statement = sa.insert(table).values(values)
     key = [c.sql for c in plan.source.resource.key]
     return _returning(scope, statement, plan, key)
 

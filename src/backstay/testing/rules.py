@@ -43,11 +43,14 @@ class Probe:
         self._config = self._app.config
 
     def __enter__(self) -> Self:
-        self._app.config = replace(self._config, database_url=f"sqlite:///{self._folder / 'rules.db'}", secret=SECRET)
+        self._app.config = replace(
+            self._config, database_url=f"sqlite:///{self._folder / 'rules.db'}", secret=SECRET, rate_limit="off"
+        )
         create_tables(self._app)
         self._http: AsyncClient = self._runner.run(self._stack.enter_async_context(client(self._app)))
         self._catalog = self._app.catalog()
-        self._matrix: Matrix = matrix_of(self._app.name, self._catalog, self._app.config)
+        self._matrix: Matrix = matrix_of(self._app.name, self._catalog, self._app.config, self._app.declared_tenants)
+        self._standings = standings_of(self._catalog, self._app.declared_tenants)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,7 +95,7 @@ class Probe:
     def _planned(self, standing: str, resource: Resource) -> int:
         """What a create is refused with whose body nobody can make up."""
         try:
-            self._app.start().engine.check(Insert(resource.name, ()), [], standings_of(self._catalog)[standing])
+            self._app.start().engine.check(Insert(resource.name, ()), [], self._standings[standing])
         except Problem as problem:
             return problem.status
         return 400
@@ -100,10 +103,9 @@ class Probe:
     def _headers(self, standing: str, resource: Resource) -> dict[str, str]:
         if standing == "anonymous":
             return {}
-        kind, _, name = standing.partition(" ")
-        roles, permissions = [name] if kind == "role" else [], [name] if kind == "permission" else []
+        found = self._standings[standing]
         tenant = None if resource.table.tenant is None else 1
-        return {"authorization": f"Bearer {token(1, roles, permissions=permissions, tenant=tenant)}"}
+        return {"authorization": f"Bearer {token(1, found.roles, permissions=found.permissions, tenant=tenant)}"}
 
 
 def _loaded(target: str) -> Backstay | None:
