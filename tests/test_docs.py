@@ -21,7 +21,7 @@ from backstay.config import SETTINGS
 from backstay.db.apsw_types import DIGITS_MAX
 from backstay.db.sqlite_writer import GROUP_MAX
 from backstay.engine import STATEMENTS_MAX
-from backstay.errors import CODES, FIELD_ERRORS_MAX
+from backstay.errors import CODES, FIELD_ERRORS_MAX, TEXT_CHARS_MAX
 from backstay.http.frame import HEADERS_MAX
 from backstay.http.patience import GRACE_S
 from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
@@ -30,6 +30,7 @@ from backstay.query.values import LIST_ITEMS_MAX
 from backstay.rest.cursors import CURSOR_CHARS_MAX
 from backstay.rest.groups import DEPTH_MAX as GROUP_DEPTH_MAX
 from backstay.rest.params import PAGE_MAX
+from backstay.rest.replies import ETAGS_BYTES_MAX
 from backstay.schema.search_ddl import SEARCHED_CHARS_MAX
 from backstay.stores.limits import SLOTS
 from backstay.stores.memory import CALLERS_MAX
@@ -67,6 +68,8 @@ FIXED_LIMITS = {
     "number of a page": PAGE_MAX,
     "characters of a cursor": CURSOR_CHARS_MAX,
     "field errors in one answer": FIELD_ERRORS_MAX,
+    "characters of a sentence in a problem": TEXT_CHARS_MAX,
+    "bytes of an If-Match or If-None-Match header": ETAGS_BYTES_MAX,
     "bytes of a token": TOKEN_BYTES_MAX,
     "statements kept compiled": STATEMENTS_MAX,
     "verified tokens kept": TOKENS_MAX,

@@ -21,6 +21,7 @@ from support.sakila import CHINOOK_SQLITE, needs_chinook, needs_sakila, sakila
 from support.server import environment
 
 Document = dict[str, Any]
+EXAMPLES = SOURCE.parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,21 @@ def workspace(tools: Tools, tmp_path: Path) -> Path:
 
 
 @cache
-def arcade() -> Document:
-    """What the command line prints of the example, in a process of its own: its models are no other test's."""
-    folder = SOURCE.parents[1] / "examples" / "arcade"
-    command = [sys.executable, "-m", "backstay", "openapi", "app.py"]
+def printed(folder: Path, file: str = "app.py") -> Document:
+    """What the command line prints of an app, in a process of its own: its models are no other test's."""
+    command = [sys.executable, "-m", "backstay", "openapi", file]
     done = subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
     return json.loads(done.stdout)
+
+
+def arcade() -> Document:
+    """The example, with accounts and a custom endpoint."""
+    return printed(EXAMPLES / "arcade")
+
+
+def saas() -> Document:
+    """The example with tenants."""
+    return printed(EXAMPLES / "saas")
 
 
 def existing(url: str, hidden: Mapping[str, str] = MappingProxyType({}), **options: Any) -> Document:
@@ -67,15 +77,14 @@ def sakila_tables() -> Document:
 
 
 def people() -> Document:
-    """Accounts, tenants, soft deletes and rules of fields, which the others do without; a process of its own."""
-    command = [sys.executable, "-m", "backstay", "openapi", str(Path(__file__).with_name("people.py"))]
-    done = subprocess.run(command, env=environment(), check=True, capture_output=True)
-    return json.loads(done.stdout)
+    """Accounts, tenants, soft deletes and rules of fields, together."""
+    return printed(SOURCE, "people.py")
 
 
 DOCUMENTS = [
     arcade,
     people,
+    saas,
     pytest.param(chinook, marks=needs_chinook),
     pytest.param(sakila_tables, marks=needs_sakila),
 ]

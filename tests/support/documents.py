@@ -195,7 +195,7 @@ class Walk:
     def _write(self, name: str, text: str) -> None:
         before = started_at(self.base) if self._dev and self._server else None
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / name).write_text(text, encoding="utf-8")
+        (self.folder / name).write_text(self._ported(text), encoding="utf-8")
         if before is not None:
             self._wait(before)
 

@@ -22,6 +22,9 @@ Name = Annotated[str, Field(min_length=1, max_length=EMAIL_CHARS_MAX), _TEXT]
 Password = Annotated[str, Field(min_length=1, max_length=PASSWORD_CHARS_MAX), _TEXT]
 Token = Annotated[str, Field(min_length=1, max_length=128), _TEXT]
 Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+#: Of a row of the program's: a user, a tenant.
+Key = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
 #: `cookie` for browsers: the tokens come as cookies that no script can read.
 Mode = Literal["token", "cookie"]
@@ -129,7 +132,7 @@ class MfaWanted(BaseModel):
 
     status: Literal["mfa_required"] = "mfa_required"
     mfa_token: str
-    expires_in: int
+    expires_in: Seconds
 
 
 class MailSent(BaseModel):
@@ -147,7 +150,7 @@ class Me(BaseModel):
     email_verified_at: datetime | None
     roles: list[str]
     permissions: list[str]
-    tenant: int | UUID | str | None
+    tenant: Key | UUID | str | None
     actor: Number | UUID | None
 
 

@@ -11,14 +11,14 @@ from ..auth.impersonation import impersonate, stop
 from ..context import Context
 from ..errors import Problem
 from ..query.values import text
-from .bodies import Body
+from .bodies import Body, Key, Seconds
 from .given import From, Service, session_of
 
 
 class Impersonate(Body):
     """Whom to act for, and why."""
 
-    user_id: int | Annotated[str, Field(max_length=64), AfterValidator(text)]
+    user_id: Key | Annotated[str, Field(max_length=64), AfterValidator(text)]
     reason: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(text)]
 
 
@@ -27,7 +27,7 @@ class Acting(BaseModel):
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"
-    expires_in: int
+    expires_in: Seconds
 
 
 class ActingAnswer(BaseModel):

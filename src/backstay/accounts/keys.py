@@ -12,9 +12,8 @@ from ..auth.api_keys import KEYS_MAX, keys_of, make_key, revoke_key
 from ..context import Context
 from ..errors import NotFoundError
 from ..query.values import text
-from .bodies import Body
+from .bodies import Body, Number
 from .given import From, Service, session_of
-from .mine import Number
 
 KeyName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(text)]
 
@@ -40,7 +39,7 @@ class KeyShown(BaseModel):
         used_at: its last use, to the minute.
     """
 
-    id: int
+    id: Number
     name: str
     prefix: str
     scopes: list[str]
@@ -52,7 +51,7 @@ class KeyShown(BaseModel):
 class KeyMade(BaseModel):
     """A new key. `key` is shown this once."""
 
-    id: int
+    id: Number
     name: str
     prefix: str
     scopes: list[str]

@@ -16,7 +16,7 @@ from ..auth.totp import confirm, enrol, has_totp, new_recovery_codes, recovery_c
 from ..context import Context
 from ..errors import Problem
 from ..query.values import text
-from .bodies import Body, Mode, Password, SessionAnswer, Token
+from .bodies import Body, Count, Mode, Password, SessionAnswer, Token
 from .given import From, Jar, Service, session_of
 from .proving import prove
 from .signing_in import granted
@@ -61,8 +61,8 @@ class MfaShown(BaseModel):
     """How I sign in, beside my password."""
 
     totp: bool
-    recovery_codes: int
-    passkeys: int
+    recovery_codes: Count
+    passkeys: Count
 
 
 class MfaAnswer(BaseModel):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import sqlalchemy as sa
-from fastapi import Path, Response
+from fastapi import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ..auth.accounts import Accounts, Caller
@@ -25,14 +25,13 @@ from .bodies import (
     MailSent,
     Me,
     MeAnswer,
+    Number,
     PasswordChange,
     SessionsAnswer,
     SessionShown,
 )
 from .by_mail import changed
 from .given import From, Jar, Service, limits_of, me_of, session_of
-
-Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 async def me(ctx: Context, accounts: Service) -> MeAnswer:

@@ -23,11 +23,10 @@ from ..auth.signing_in import Grant
 from ..context import Context
 from ..errors import NotFoundError, Problem
 from ..schema.base import utc_now
-from .bodies import Body, Mode, SessionAnswer
+from .bodies import Body, Mode, Number, SessionAnswer
 from .cookies import Cookies
 from .flows import Flow, Providers, checked_return, own_address
 from .given import From, Jar, Service, me_of, session_of
-from .mine import Number
 from .signing_in import granted
 
 _ERROR = re.compile(r"[a-z_]{1,64}\Z", re.ASCII)
@@ -57,7 +56,7 @@ class LinkBegun(BaseModel):
 class IdentityShown(BaseModel):
     """A provider that leads to my account."""
 
-    id: int
+    id: Number
     provider: str
     email: str | None
     created_at: datetime

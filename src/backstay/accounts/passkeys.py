@@ -16,11 +16,10 @@ from ..auth.signing_in import sign_in
 from ..context import Context
 from ..errors import NotFoundError, Problem
 from ..query.values import text
-from .bodies import Body, Mode, SessionAnswer
+from .bodies import Body, Mode, Number, SessionAnswer
 from .flows import own_address
 from .given import From, Jar, Service, me_of, session_of
 from .mfa import Proof
-from .mine import Number
 from .proving import prove
 from .signing_in import granted
 
@@ -44,7 +43,7 @@ class PasskeyLogin(Body):
 class PasskeyShown(BaseModel):
     """One of my passkeys."""
 
-    id: int
+    id: Number
     name: str
     created_at: datetime
     used_at: datetime | None
@@ -53,7 +52,7 @@ class PasskeyShown(BaseModel):
 class PasskeyMade(BaseModel):
     """The number of a new passkey."""
 
-    id: int
+    id: Number
 
 
 class PasskeyOptionsAnswer(BaseModel):

@@ -15,7 +15,7 @@ from ..auth.revocations import revoke
 from ..auth.tenancy import NAME_CHARS_MAX, Tenancy, no_tenant
 from ..context import Context
 from ..http.custom import CustomEndpoints
-from .bodies import Body
+from .bodies import Body, Key
 from .endpoints import options_of
 from .given import From, Service, not_signed_in, session_of
 
@@ -23,7 +23,7 @@ from .given import From, Service, not_signed_in, session_of
 class TenantChosen(Body):
     """The key or the slug of a tenant; null for none."""
 
-    tenant: Annotated[str | int | None, Field(union_mode="left_to_right")]
+    tenant: Annotated[str | Key | None, Field(union_mode="left_to_right")]
 
 
 class TenantShown(BaseModel):
@@ -33,7 +33,7 @@ class TenantShown(BaseModel):
         current: whether this request is for it.
     """
 
-    tenant: int | UUID | str
+    tenant: Key | UUID | str
     slug: str | None
     role: str
     current: bool

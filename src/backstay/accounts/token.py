@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from ..auth.clients import ClientRefusedError, client_token
 from ..auth.events import record
 from ..context import Context
+from .bodies import Seconds
 from .given import From, Service
 
 _BODY_BYTES_MAX = 8_192
@@ -36,7 +37,7 @@ class ClientToken(BaseModel):
 
     access_token: str
     token_type: str
-    expires_in: int
+    expires_in: Seconds
     scope: str
 
 

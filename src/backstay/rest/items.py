@@ -21,7 +21,7 @@ from ..schema.resource import Resource
 from ..sql.statement import Output, Statement
 from . import params
 from .bodies import check_media_type, parse_object
-from .preconditions import failed, versions_wanted
+from .preconditions import unmet, versions_wanted
 from .replies import Envelope, conditional, etag_of, location, too_large
 
 Written = TypeVar("Written")
@@ -181,11 +181,8 @@ class Items:
                 return await write(row[1])
             except StaleError as stale:
                 row = stale.row
-        raise self._stale(row)
-
-    def _stale(self, row: Row) -> Problem:
         etag = etag_of(self._envelope.item(row[0]), row[1])
-        return failed(f"This row of {self._resource.name} has been changed since.", etag)
+        raise unmet(request, self._resource, etag)
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /{resource}/{key}`."""

@@ -13,6 +13,7 @@ from ..config import Config
 from .openapi_schemas import Json
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+#: What custom endpoints stream is their own affair.
 _BOUNDED = ("application/json", "application/problem+json")
 _ONE = ("items", "unevaluatedItems", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else")
 _LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -36,7 +37,7 @@ def close(document: Json, config: Config) -> None:
     seen: set[int] = set()
     for operation in operations_of(document):
         for response in operation.get("responses", {}).values():
-            _close_content(document, resolved(document, response), config.result_bytes_max, seen)
+            _close_content(document, resolved(document, response), config.result_bytes_max, seen, _BOUNDED)
     for operation in operations_of(document):
         body = resolved(document, operation.get("requestBody", {}))
         _close_content(document, body, config.body_bytes_max, seen)
@@ -58,10 +59,10 @@ def resolved(document: Json, node: Json) -> Json:
     return node
 
 
-def _close_content(document: Json, holder: Json, chars: int | None, seen: set[int]) -> None:
-    """Only JSON has a bound: what custom endpoints stream is theirs."""
+def _close_content(document: Json, holder: Json, chars: int, seen: set[int], bounded: tuple[str, ...] = ()) -> None:
+    """Bound the schemas of some media types; of all, where none is named."""
     for media, content in holder.get("content", {}).items():
-        if media in _BOUNDED:
+        if not bounded or media in bounded:
             _close(document, content.get("schema", {}), chars, seen)
 
 

@@ -130,7 +130,8 @@ def _answer(status: str, response: Json, answers: Answers) -> Json:
         return response
     if status.isdigit() and int(status) >= 400 and "content" not in response:
         return answers.refusal(int(status), response["description"])
-    return {**response, "headers": {**response.get("headers", {}), **answers.headers()}}
+    more = answers.headers_of(int(status)) if status.isdigit() else answers.headers()
+    return {**response, "headers": {**response.get("headers", {}), **more}}
 
 
 def _operations(item: Json) -> Iterator[Json]:

@@ -153,11 +153,15 @@ class Answers:
         """A refusal with an example of each of its codes."""
         examples = {code: {"value": self._example(code)} for code, e in CODES.items() if e.status == status}
         content = {"application/problem+json": {"schema": self._problem_ref(), "examples": examples}}
+        return {"description": description, "headers": self.headers_of(status), "content": content}
+
+    def headers_of(self, status: int) -> Json:
+        """What a refusal, or any other answer, may have."""
         headers = self.headers(*_MORE_HEADERS.get(status, ()))
         if status == 412:
             current = _headers(self.config)["ETag"] | {"description": "That of the row as it is.", "required": False}
             headers["ETag"] = self.components.add("headers", "CurrentETag", current)
-        return {"description": description, "headers": headers, "content": content}
+        return headers
 
     def _problem_ref(self) -> Json:
         return self.components.add("schemas", "Problem", problem_schema(success_flag=self.success_flag))
