@@ -127,6 +127,7 @@ def test_openapi_has_no_secret(listener: Client) -> None:
 
 def test_secrets_of_other_ways_stay(listener: Listener, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """API keys, seeds, codes, tickets: each is told once, where it is made, and is in no log and no table."""
+    listener.app._accounts = None
     listener.app.accounts(Person, AccountOptions(hashing=CHEAP, verify_email=False, sign_in_by_mail=True))
     credential = "Bearer " + listener.register("ada@example.org", PASSWORD).data["access_token"]
     listener.change(1, email_verified_at=utc_now())

@@ -32,8 +32,8 @@ from support.seed import STAMPS
 from support.twins import same_text
 
 #: Worlds to try; a long run takes thousands.
-EXAMPLES = int(os.environ.get("LEAKS_EXAMPLES", "25"))
-READS, WRITES, DISTURBANCES = 24, 8, 14
+EXAMPLES = int(os.environ.get("LEAKS_EXAMPLES", "20"))
+READS, WRITES, DISTURBANCES = 30, 8, 24
 _TIMES = re.compile(r"[a-z]+;dur=[0-9.]+(, )?")
 _HEADERS = ("etag", "link", "allow", "www-authenticate", "server-timing")
 

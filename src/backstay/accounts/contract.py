@@ -6,6 +6,9 @@ from typing import Any
 
 from ..config import Config
 
+#: The header of an API key, for programs whose Authorization header is not theirs to set.
+API_KEY = "X-API-Key"
+
 
 def cookie_names(config: Config) -> tuple[str, str, str]:
     """The cookies of the access token, the refresh token and the CSRF token.
@@ -21,4 +24,8 @@ def security_schemes(config: Config) -> dict[str, Any]:
     """OpenAPI Security Scheme Objects by name."""
     text = "The access token of a browser. What changes something sends the CSRF cookie's value in X-CSRF-Token too."
     cookie = {"type": "apiKey", "in": "cookie", "name": cookie_names(config)[0], "description": text}
-    return {"sessionCookie": cookie}
+    text = "A key of a person's or a program's, which begins with `bsk_`; `Authorization: Bearer` takes it, too."
+    return {
+        "sessionCookie": cookie,
+        "apiKey": {"type": "apiKey", "in": "header", "name": API_KEY, "description": text},
+    }

@@ -11,10 +11,11 @@ from ..auth.tokens import refusal
 from ..context import ANONYMOUS, Principal
 from ..errors import Problem
 from ..http.messages import Request
+from .contract import API_KEY
 from .cookies import CSRF_HEADER, SAFE_METHODS, Cookies
 
 _CSRF = CSRF_HEADER.encode()
-_API_KEY = b"x-api-key"
+_API_KEY = API_KEY.lower().encode()
 _KEY_START = START.encode()
 #: Endpoints below /auth that people come to with a credential that is no good any more: they ask for no other.
 OPEN = (

@@ -27,7 +27,7 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("GET", "me", mine.me, 200, "UNAUTHENTICATED"),
     ("POST", "me/delete", mine.delete_me, 204, _CONFIRMED),
     ("GET", "sessions", mine.list_sessions, 200, "UNAUTHENTICATED"),
-    ("DELETE", "sessions/{number}", mine.end_session, 204, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
+    ("DELETE", "sessions/{number:int}", mine.end_session, 204, "UNAUTHENTICATED CSRF_FAILED NOT_FOUND"),
     ("POST", "password", mine.change_password, 204, _CONFIRMED),
     ("POST", "password/forgot", by_mail.forgot, 202, "MAIL_UNAVAILABLE"),
     ("POST", "password/reset", by_mail.reset, 204, ""),
@@ -43,7 +43,7 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("GET", "identities", oauth.list_identities, 200, "UNAUTHENTICATED FORBIDDEN"),
     (
         "DELETE",
-        "identities/{number}",
+        "identities/{number:int}",
         oauth.unlink_identity,
         204,
         "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND CONFLICT",
@@ -59,12 +59,12 @@ _TABLE: tuple[tuple[str, str, Function, int, str], ...] = (
     ("POST", "passkeys/options", passkeys.passkey_options, 200, f"{_PROVED} ADDRESS_UNKNOWN"),
     ("POST", "passkeys", passkeys.add_passkey, 201, f"{_PROVED} CONFLICT"),
     ("GET", "passkeys", passkeys.list_passkeys, 200, "UNAUTHENTICATED FORBIDDEN"),
-    ("DELETE", "passkeys/{number}", passkeys.remove_passkey, 204, "UNAUTHENTICATED FORBIDDEN NOT_FOUND CONFLICT"),
+    ("DELETE", "passkeys/{number:int}", passkeys.remove_passkey, 204, "UNAUTHENTICATED FORBIDDEN NOT_FOUND CONFLICT"),
     ("POST", "passkeys/login/options", passkeys.passkey_login_options, 200, "ADDRESS_UNKNOWN"),
     ("POST", "passkeys/login", passkeys.passkey_login, 200, "WRONG_CREDENTIALS ADDRESS_UNKNOWN"),
     ("POST", "impersonate", impersonating.begin_impersonation, 200, "UNAUTHENTICATED FORBIDDEN NOT_FOUND"),
     ("DELETE", "impersonate", impersonating.end_impersonation, 204, "UNAUTHENTICATED FORBIDDEN"),
-    ("DELETE", "keys/{number}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
+    ("DELETE", "keys/{number:int}", keys.revoke_api_key, 204, "UNAUTHENTICATED FORBIDDEN CSRF_FAILED NOT_FOUND"),
 )
 
 
@@ -78,7 +78,9 @@ def add_endpoints(custom: CustomEndpoints, base_path: str, profile: Mapping[str,
     for method, path, declared, status, codes in _TABLE:
         function = _registering(registration_of(profile)) if declared is signing_in.register else declared
         options = options_of(function, status, codes)
-        options |= more if function is token.client_credentials else {}
+        if function is token.client_credentials:
+            options |= more
+            options["responses"] |= token.REFUSALS
         custom.add(method, f"{base_path}/auth/{path}", **options)(function)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import IntegrityError
@@ -31,13 +31,15 @@ from .signing_in import granted
 
 _ERROR = re.compile(r"[a-z_]{1,64}\Z", re.ASCII)
 ReturnTo = Annotated[str, Query(max_length=2_000, description="A path here, or an address of an allowed origin.")]
-Told = Annotated[str | None, Query(max_length=4_096)]
+Told = Annotated[str | None, Query(max_length=1_024)]
+Code = Annotated[str | None, Query(max_length=4_096)]
 
 
 def _providers(request: Request) -> Providers:
     return request.app.state.providers
 
 
+Named = Annotated[str, Path(max_length=64)]
 Known = Annotated[Providers, Depends(_providers)]
 
 
@@ -76,7 +78,7 @@ class IdentitiesAnswer(BaseModel):
 
 
 async def begin_provider(
-    provider: str, accounts: Service, providers: Known, return_to: ReturnTo = "/", mode: Mode = "cookie"
+    provider: Named, accounts: Service, providers: Known, return_to: ReturnTo = "/", mode: Mode = "cookie"
 ) -> Response:
     """Go to a provider to sign in. `mode=token` answers at the end with tokens instead of cookies and a redirect."""
     client = providers.client(provider)
@@ -88,7 +90,7 @@ async def begin_provider(
 
 
 async def begin_link(
-    provider: str, body: LinkWanted, ctx: Context, accounts: Service, providers: Known, response: Response
+    provider: Named, body: LinkWanted, ctx: Context, accounts: Service, providers: Known, response: Response
 ) -> LinkAnswer:
     """Begin to link a provider to my account: the answer says where this browser has to go."""
     number = session_of(ctx)
@@ -102,7 +104,7 @@ async def begin_link(
 
 
 async def finish_provider(
-    provider: str,
+    provider: Named,
     request: Request,
     response: Response,
     *,
@@ -110,7 +112,7 @@ async def finish_provider(
     providers: Known,
     jar: Jar,
     caller: From,
-    code: Told = None,
+    code: Code = None,
     state: Told = None,
     error: Told = None,
     iss: Told = None,

@@ -32,6 +32,17 @@ OPENAPI: dict[str, Any] = {
 }
 
 
+_TEXT = {"type": "string", "maxLength": 256}
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": _TEXT, "error_description": _TEXT}}
+_PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
+_REFUSED = {"application/json": {"schema": _ERROR}, "application/problem+json": _PROBLEM}
+#: RFC 6749 §5.2 has errors of its own; what the server refuses before it looks is a problem as everywhere.
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The request is not one for a token", "content": _REFUSED},
+    401: {"description": "Not a client, or a wrong secret", "content": _REFUSED},
+}
+
+
 class ClientToken(BaseModel):
     """An access token of a service client."""
 

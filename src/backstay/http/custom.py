@@ -36,7 +36,7 @@ class CustomEndpoints:
         self._patterns: list[tuple[str, Any, str]] = []
         self.app.add_exception_handler(Problem, _answer)
         self.app.add_exception_handler(RequestValidationError, _answer_invalid)
-        self.app.add_exception_handler(HTTPException, _answer_http)
+        self.app.add_exception_handler(HTTPException, self._answer_http)
         self.app.add_exception_handler(Exception, _answer_failure)
 
     def add(
@@ -73,6 +73,10 @@ class CustomEndpoints:
                 return template
         return ""
 
+    def methods(self, path: str) -> list[str]:
+        """The methods that some endpoint answers on a path."""
+        return sorted({method for method, pattern, _ in self._patterns if pattern.match(path)})
+
     def openapi(self) -> dict[str, Any]:
         """FastAPI's description of the endpoints."""
         return self.app.openapi()
@@ -80,6 +84,17 @@ class CustomEndpoints:
     def __call__(self, scope: Scope, receive: Any, send: Any) -> Any:
         """Serve a request."""
         return self.app(scope, receive, send)
+
+    async def _answer_http(self, request: Any, error: Any) -> Any:
+        if isinstance(error.__cause__, Problem):  # of the frame, while FastAPI read the body
+            return await _answer(request, error.__cause__)
+        headers = dict[str, str](error.headers or {})
+        if error.status_code == 405:  # the router tells the methods of the first route alone
+            headers["Allow"] = ", ".join(self.methods(request.url.path))
+        code = _CODES.get(error.status_code, "VALIDATION_ERROR" if error.status_code < 500 else "INTERNAL")
+        problem = Problem(code, str(error.detail), headers=tuple(headers.items()))
+        problem.status = error.status_code
+        return await _answer(request, problem)
 
 
 class Endpoints:
@@ -163,15 +178,6 @@ async def _answer_invalid(request: Any, error: Any) -> Any:
         for item in error.errors()
     ]
     return await _answer(request, ValidationError(errors))
-
-
-async def _answer_http(request: Any, error: Any) -> Any:
-    if isinstance(error.__cause__, Problem):  # of the frame, while FastAPI read the body
-        return await _answer(request, error.__cause__)
-    code = _CODES.get(error.status_code, "VALIDATION_ERROR" if error.status_code < 500 else "INTERNAL")
-    problem = Problem(code, str(error.detail), headers=tuple(dict[str, str](error.headers or {}).items()))
-    problem.status = error.status_code
-    return await _answer(request, problem)
 
 
 async def _answer_failure(request: Any, error: Exception) -> Any:
