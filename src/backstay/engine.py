@@ -148,7 +148,7 @@ class Engine:
 
     def read(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """The statement's rows, at once when it is quick, else awaitable."""
-        return self._database_read(statement, statement.parameters(values, context.principal), context)
+        return self._database_read(statement, statement.parameters(values, context), context)
 
     def run(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """As `read`, with parameters that `statement.parameters` made."""
@@ -256,7 +256,7 @@ class Engine:
         context: Context,
         key: Sequence[str] = (),
     ) -> Row | None:
-        parameters = statement.parameters(values, context.principal)
+        parameters = statement.parameters(values, context)
         try:
             return await self.database.write(statement, parameters, context)
         except RefusedError:

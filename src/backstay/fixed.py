@@ -35,11 +35,14 @@ def fixed_routes(
     return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
 
 
-async def lifespan(stop: Callable[[], Awaitable[None]], receive: Receive, send: Send) -> None:
+async def lifespan(
+    work: Callable[[], None], stop: Callable[[], Awaitable[None]], receive: Receive, send: Send
+) -> None:
     """Answer a server that starts and stops the app."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            work()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await stop()

@@ -102,7 +102,7 @@ class Refusals:
         slots = (Slot(column.name, facts, Form.BODY),)
         plan = SelectPlan(source, None, (), None, PlanShape((facts,)), ((facts, 0),), None, slots)
         statement = compile_plan(plan, self._dialect)
-        found = self._database.read(statement, statement.parameters([value], context.principal), context)
+        found = self._database.read(statement, statement.parameters([value], context), context)
         return bool(found if isinstance(found, list) else await found)
 
 

@@ -104,6 +104,7 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
         await check_tables(runtime.database, runtime.dialect, tables)
     if runtime.accounts is not None:
         await runtime.accounts.keys.load_once()  # made with another secret, they are better found now
+    runtime.work()
     # What was imported and built lives for ever: the collector need not look at it again.
     gc.collect()
     gc.freeze()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -16,8 +16,14 @@ from ..sql.postgresql import PostgresDialect
 from ..sql.sqlite import SqliteDialect
 from ..sql.statement import Output, Statement
 from .database import Database
+from .engines import backend_of
+from .postgres_connect import connect, conninfo_of
 from .postgres_engine import PostgresDatabase
-from .sqlite_engine import SqliteDatabase
+from .recording import Recorded
+from .recording_postgres import record_changes
+from .recording_sqlite import make_tables
+from .sqlite_connection import open_connection
+from .sqlite_engine import SqliteDatabase, path_of
 
 #: Whether there is a table or view.
 _THERE = {
@@ -28,21 +34,42 @@ CHECK_S_MAX = 10.0
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 
 
-def open_database(config: Config, *, read_only: bool) -> tuple[Dialect, Database]:
+def open_database(config: Config, *, read_only: bool, recorded: Sequence[Recorded] = ()) -> tuple[Dialect, Database]:
     """The dialect and the open database of a configuration.
+
+    Args:
+        recorded: the tables whose changes are recorded.
 
     Raises:
         OperatorError: no such kind of database, or one that cannot be opened.
     """
     url = config.database_url
     if url.startswith(POSTGRES_SCHEMES):
-        return PostgresDialect(), PostgresDatabase(config, read_only=read_only)
+        return PostgresDialect(recorded=bool(recorded)), PostgresDatabase(
+            config, read_only=read_only, recorded=recorded
+        )
     if url.startswith("sqlite"):
-        return SqliteDialect(), SqliteDatabase(config, read_only=read_only)
+        return SqliteDialect(), SqliteDatabase(config, read_only=read_only, recorded=recorded)
     scheme = url.partition("://")[0]
     raise OperatorError(
         f"No database of the kind {scheme!r}: write sqlite:///file.db or postgresql://user@host/name."
     )
+
+
+def prepare_recording(config: Config, recorded: Sequence[Recorded]) -> None:
+    """Make what records changes, as who may make tables; a server that starts looks for it, too.
+
+    Raises:
+        OperatorError: the database cannot be reached, or refuses.
+    """
+    if backend_of(config.database_url) == "sqlite":
+        file = open_connection(path_of(config.database_url), write=True)
+        make_tables(file)
+        file.close()
+        return
+    connection = connect(conninfo_of(config.database_url, config))
+    record_changes(connection, recorded)
+    connection.finish()
 
 
 async def check_tables(database: Database, dialect: Dialect, tables: Iterable[sa.FromClause]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from ..context import Principal
+from ..context import Context
 from ..query.ir import KeysetPage, Op
 from ..query.plan import (
     AggregatePlan,
@@ -25,7 +26,7 @@ from ..schema.base import utc_now
 from ..schema.kinds import facts_of, kind_of
 from ..schema.model import Column, Kind, Table
 from ..schema.policy import ME_PREFIX
-from .dialect import Dialect
+from .dialect import BY, Dialect
 from .keysets import build_keyset_list
 from .reads import build_aggregate, build_item, build_list
 from .scope import Scope
@@ -74,13 +75,13 @@ class _Clock:
         """The binder that reads the time."""
         self.free = False
 
-        def bind(given: Sequence[Any], principal: Principal) -> Any:
+        def bind(given: Sequence[Any], context: Context) -> Any:
             self._value = convert(utc_now())
             return self._value
 
         return bind
 
-    def again(self, given: Sequence[Any], principal: Principal) -> Any:
+    def again(self, given: Sequence[Any], context: Context) -> Any:
         """The binder that repeats it."""
         return self._value
 
@@ -140,7 +141,9 @@ def _label(name: str, slots: Sequence[Slot]) -> str:
 def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, clock: _Clock) -> Binder:
     if name.startswith("s") and name[1:].isdigit():
         slot = int(name[1:])
-        return lambda given, principal: given[slot]
+        return lambda given, context: given[slot]
+    if name == BY:
+        return lambda given, context: orjson.dumps(context.attribution())
     if name.startswith(ME_PREFIX):
         attribute = name.removeprefix(ME_PREFIX).partition("_")[0]
         return _principal_binder(attribute, compiled.binds[name], dialect)
@@ -150,7 +153,7 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, cl
     constant = compiled.params[name]
     convert = _stored(compiled.binds[name].type, dialect)
     value = convert(constant) if constant is not None else None
-    return lambda given, principal: value
+    return lambda given, context: value
 
 
 def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:
@@ -181,8 +184,8 @@ def _principal_binder(attribute: str, bound: sa.BindParameter[Any], dialect: Dia
         except ValueError:
             return None
 
-    def bind(given: Sequence[Any], principal: Principal) -> Any:
-        value = getattr(principal, attribute)
+    def bind(given: Sequence[Any], context: Context) -> Any:
+        value = getattr(context.principal, attribute)
         return None if value is None else read(str(value))
 
     return bind
@@ -199,6 +202,6 @@ def _default_binder(
     if default.is_callable and getattr(default.arg, "__wrapped__", default.arg) is utc_now:
         return clock.first(convert) if clock.free else clock.again
     if default.is_callable:
-        return lambda given, principal: convert(default.arg(None))
+        return lambda given, context: convert(default.arg(None))
     constant = convert(default.arg)
-    return lambda given, principal: constant
+    return lambda given, context: constant

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ..context import Principal
+from ..context import Context
 from ..observe import Tally
 from ..query.plan import Slot
 
-#: Makes one driver parameter from the values of a query and its principal.
-Binder = Callable[[Sequence[Any], Principal], Any]
+#: Makes one driver parameter from the values of a query and its request.
+Binder = Callable[[Sequence[Any], Context], Any]
 #: Reads one raw value of a slot (text of a URL, JSON of a cursor, Python of a body) for the driver.
 Reader = Callable[[Any], Any]
 
@@ -29,6 +29,7 @@ class Output(Enum):
     VERSION = "version"
     KEY = "key"
     ALLOWED = "allowed"
+    ATTRIBUTED = "attributed"
 
 
 _WHOLE = frozenset({Output.TOTAL, Output.VERSION, Output.COUNT, Output.ALLOWED})
@@ -69,11 +70,11 @@ class Statement:
     def __post_init__(self) -> None:
         object.__setattr__(self, "whole", tuple(output in _WHOLE for output in self.outputs))
 
-    def parameters(self, values: Sequence[Any], principal: Principal) -> Sequence[Any]:
+    def parameters(self, values: Sequence[Any], context: Context) -> Sequence[Any]:
         """The driver's parameters."""
         if self.binders is None:
             return values
-        return [bind(values, principal) for bind in self.binders]
+        return [bind(values, context) for bind in self.binders]
 
     def position(self, output: Output) -> int:
         """The index of an output column."""
