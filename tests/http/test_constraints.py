@@ -66,6 +66,13 @@ class Locker(Base):
     size: Mapped[int] = mapped_column(server_default=sa.text("3"))
 
 
+class Page(Base):
+    """Its path is its slug, which is unique for all; seen and made by its owner."""
+
+    slug: Mapped[str] = mapped_column(unique=True)
+    owner_id: Mapped[int]
+
+
 class Badge(TenantScoped, Base):
     """A code that is unique in a tenant."""
 
@@ -184,6 +191,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "teams": [{"id": 1, "lead_id": 1}, {"id": 2, "lead_id": 2}],
     "desks": [{"team_id": 1, "spot": "door"}, {"team_id": 2, "spot": "door"}, {"team_id": 2, "spot": "roof"}],
     "lockers": [{"code": "a", "owner_id": 1}, {"code": "b", "owner_id": 2}],
+    "pages": [{"slug": "mine", "owner_id": 1}, {"slug": "hers", "owner_id": 2}],
     "badges": [{"tenant_id": 1, "code": "x"}, {"tenant_id": 2, "code": "y"}],
     "people": [{"id": n, "name": f"n{n}", "pin": f"p{n}", "number": n} for n in range(1, 8)],
     "memos": [{"author_id": 1}, {"author_id": 2}],
@@ -208,6 +216,7 @@ def app_of(url: str) -> Backstay:
         update=Locker.owner_id == me.id,
         check=Locker.size < 9,
     )
+    app.resource(Page, key=Page.slug, read=Page.owner_id == me.id, write=Page.owner_id == me.id)
     app.resource(Badge, read=signed_in, write=signed_in)
     app.resource(
         Person,
@@ -392,6 +401,23 @@ def test_only_rows_in_sight_are_named_where_they_refer(
         )
         assert fields_of(answer) == resources
     assert client.get(f"/people/{key}").status == (200 if status == 409 else 404)
+
+
+def test_making_a_row_at_a_path_tells_what_a_create_tells(client: Client) -> None:
+    """A row out of sight is no row to compare with: its key is taken, to who may make such a row."""
+    for slug, owner, status in (
+        ("mine", 1, 412),
+        ("hers", 1, 409),
+        ("mine", 2, 403),
+        ("hers", 2, 403),
+        ("new", 2, 403),
+    ):
+        answer = client.request(
+            "PUT", f"/pages/{slug}", body={"owner_id": owner}, credential=ADA, more=[(b"if-none-match", b"*")]
+        )
+        assert answer.status == status, answer.json
+        assert ("etag" in answer.headers) == (status == 412)
+        assert fields_of(answer) == (["slug"] if status == 409 else [])
 
 
 def test_a_deferred_reference_harms_no_other_write(client: Client) -> None:
