@@ -260,12 +260,7 @@ class Engine:
         try:
             return await self.database.write(statement, parameters, context)
         except RefusedError:
-            refused = await self._refusals.missing_parents(statement, values, resource, context, ruled=True)
-            if refused is not None:
-                raise refused from None
-            anonymous = context.principal.is_anonymous
-            action = f"{statement.action} this row of"
-            raise ForbiddenError(action, resource.name, anonymous=anonymous) from None
+            raise await self._refusals.refused(statement, values, resource, context) from None
         except ValidationError as error:
             raise _unfound(error, resource, key) from None
         except ConstraintViolationError as violation:

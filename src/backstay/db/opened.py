@@ -78,12 +78,18 @@ async def check_tables(database: Database, dialect: Dialect, tables: Iterable[sa
     Raises:
         OperatorError: with the command that makes them.
     """
-    statement = Statement(_THERE[dialect.name], "database", "tables", (Output.COUNT,), (), (), None)
     for table in tables:
         if not isinstance(table, sa.Table):
             continue
-        quoted: str = cast(Any, dialect.core.identifier_preparer).format_table(table)
-        name = quoted.encode() if dialect.name == "postgresql" else str(table.name)
-        found = database.read(statement, (name,), Context("", deadline=time.monotonic() + CHECK_S_MAX))
-        if not (found if isinstance(found, list) else await found):
+        context = Context("", deadline=time.monotonic() + CHECK_S_MAX)
+        if not await is_there(database, dialect, cast("sa.Table[Any]", table), context):
             raise OperatorError(f"The database has no table {str(table.name)!r}: run `backstay db migrate` first.")
+
+
+async def is_there(database: Database, dialect: Dialect, table: sa.Table[Any], context: Context) -> bool:
+    """Whether the database has a table or view of that name."""
+    statement = Statement(_THERE[dialect.name], "database", "tables", (Output.COUNT,), (), (), None)
+    quoted: str = cast(Any, dialect.core.identifier_preparer).format_table(table)
+    name = quoted.encode() if dialect.name == "postgresql" else str(table.name)
+    found = database.read(statement, (name,), context)
+    return bool(found if isinstance(found, list) else await found)

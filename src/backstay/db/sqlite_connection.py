@@ -144,6 +144,8 @@ def translated(error: apsw.Error) -> Exception:
     if isinstance(error, apsw.ConstraintError):
         kind = _KINDS.get(cast(Any, error).extendedresult, Violation.CHECK)
         subject = str(error).partition(" failed: ")[2]
+        if subject.startswith("index '"):
+            return ConstraintViolationError(kind, (), subject.removeprefix("index '").removesuffix("'"))
         if kind in (Violation.UNIQUE, Violation.NOT_NULL):
             return ConstraintViolationError(kind, [name.rpartition(".")[2] for name in subject.split(", ")])
         return ConstraintViolationError(kind, (), subject)

@@ -31,6 +31,8 @@ class Action(Enum):
     CREATE = "create"
     UPDATE = "update"
     REPLACE = "replace"
+    #: A create at the path of its key, whose body may be one of a replacement.
+    MAKE = "make"
 
 
 def _finite(value: Decimal) -> Decimal:
@@ -146,7 +148,7 @@ class Contract:
         self.visible = frozenset(resource.columns if visible is None else visible)
         #: A replacement that does not name these leaves them: who sends a row back may not have seen them.
         self.kept = frozenset(name for name, own in resource.policy.fields.items() if own.by_row)
-        if action is not Action.CREATE:
+        if action in (Action.UPDATE, Action.REPLACE):
             keys = set(resource.table.key)
             self.columns = {n: c for n, c in self.columns.items() if n not in keys}
         members: dict[str, Any] = {}
@@ -158,7 +160,8 @@ class Contract:
             spared = action is Action.REPLACE and name in self.kept
             members[name] = kind if is_required(column, action) and not spared else NotRequired[kind]
         # A replacement may carry back what the server sets, so that a caller can send a row as it was read.
-        ignored = self.visible - set(self.columns) if action is Action.REPLACE else frozenset[str]()
+        lenient = action in (Action.REPLACE, Action.MAKE)
+        ignored = self.visible - set(self.columns) if lenient else frozenset[str]()
         self.ignored = ignored
         for name in ignored:
             members[name] = NotRequired[Any]

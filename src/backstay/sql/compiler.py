@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import orjson
@@ -18,6 +18,7 @@ from ..query.plan import (
     Form,
     InsertPlan,
     Plan,
+    ReferrersPlan,
     SelectPlan,
     Slot,
     UpdatePlan,
@@ -29,6 +30,7 @@ from ..schema.policy import ME_PREFIX
 from .dialect import BY, Dialect
 from .keysets import build_keyset_list
 from .reads import build_aggregate, build_item, build_list
+from .refused import build_referrers, build_trial
 from .scope import Scope
 from .statement import Binder, Output, Reader, Statement
 from .writes import build_delete, build_insert, build_update
@@ -39,10 +41,24 @@ PRINCIPALS_MAX = 256
 
 def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
     """The Statement of a Plan in one dialect."""
+    scope = _scope(plan, dialect)
+    action, (tree, outputs) = _build(scope, plan)
+    return _compiled(scope, plan, action, tree, outputs)
+
+
+def _compile_trial(plan: InsertPlan | UpdatePlan, dialect: Dialect) -> Statement:
+    scope = _scope(plan, dialect)
+    return _compiled(scope, plan, "trial", *build_trial(scope, plan))
+
+
+def _scope(plan: Plan, dialect: Dialect) -> Scope:
     rows = plan.source.resource.table.sql
     taken = {table.name for table in rows.metadata.tables.values()} if isinstance(rows, sa.Table) else ()
-    scope = Scope(dialect, plan.slots, taken)
-    action, (tree, outputs) = _build(scope, plan)
+    return Scope(dialect, plan.slots, taken)
+
+
+def _compiled(scope: Scope, plan: Plan, action: str, tree: Any, outputs: tuple[Output, ...]) -> Statement:
+    dialect, guarded = scope.dialect, Output.ALLOWED in outputs
     compiled = cast(SQLCompiler, tree.compile(dialect=dialect.core))
     resource = plan.source.resource
     names = list(compiled.positiontup or ())
@@ -57,10 +73,11 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
         slots=plan.slots,
         readers=tuple(_reader(scope, i, slot) for i, slot in enumerate(plan.slots)),
         binders=None if identity else binders,
-        guarded=Output.ALLOWED in outputs,
+        guarded=guarded,
         repeatable=isinstance(plan, SelectPlan | AggregatePlan) and not any(n.startswith(ME_PREFIX) for n in names),
         many=Output.KEYS in outputs,
         labels=tuple(_label(name, plan.slots) for name in names),
+        trial=partial(_compile_trial, cast("InsertPlan | UpdatePlan", plan), dialect) if guarded else None,
     )
 
 
@@ -101,6 +118,8 @@ def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]
             return "update", build_update(scope, plan)
         case DeletePlan():
             return "delete", build_delete(scope, plan)
+        case ReferrersPlan():
+            return "referrers", build_referrers(scope, plan)
 
 
 def _reader(scope: Scope, index: int, slot: Slot) -> Reader:
@@ -161,7 +180,15 @@ def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:
         return dialect.plain
     column = _column_like(sql_type)
     store, normal = dialect.reader(column) or dialect.plain, column.normal
+    if isinstance(sql_type, sa.Enum):
+        normal = partial(_member, sql_type, dialect)
     return store if normal is None else lambda value: store(normal(value))
+
+
+def _member(sql_type: Any, dialect: Dialect, value: Any) -> Any:
+    """The text that stands for a member of an enum."""
+    named: Callable[[Any], Any] | None = sql_type.bind_processor(dialect.core)
+    return value if named is None else named(value)
 
 
 def _column_like(sql_type: Any) -> Column:
@@ -199,6 +226,8 @@ def _default_binder(
     default: Any = column.default if inserting else column.onupdate
     known = table.column_of(column)
     convert = (dialect.reader(known) if known is not None else None) or _same
+    if isinstance(column.type, sa.Enum):
+        convert = _stored(column.type, dialect)
     if default.is_callable and getattr(default.arg, "__wrapped__", default.arg) is utc_now:
         return clock.first(convert) if clock.free else clock.again
     if default.is_callable:

@@ -51,6 +51,8 @@ class Statement:
         tally: where its runs are counted; shared by the statements of a resource's action.
         whole: for each column, whether it is a number to whoever reads the row.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
+        trial: makes the statement, of the same values, that returns a row if that check admits what this one would
+            write.
     """
 
     text: str
@@ -64,6 +66,7 @@ class Statement:
     repeatable: bool = False
     many: bool = False
     labels: tuple[str, ...] = ()
+    trial: Callable[[], Statement] | None = None
     tally: Tally = field(default_factory=Tally)
     whole: tuple[bool, ...] = field(init=False)
 
