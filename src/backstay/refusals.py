@@ -56,7 +56,7 @@ class Refusals:
                 detail = f"Other rows refer to this row of {resource.name}."
                 return missing or Problem("STILL_REFERENCED", detail)
             case Violation.CHECK:
-                named = [n for n in resource.table.columns if f"_{n}_" in f"_{violation.constraint}_"]
+                named = [n for n, c in resource.table.columns.items() if _in(violation.constraint, n, c)]
                 field = max((n for n in named if n in known), key=len, default="body")
                 told = violation.constraint if violation.constraint and known.issuperset(named) else "of the table"
                 message = f"breaks the constraint {told}."
@@ -104,6 +104,11 @@ class Refusals:
         statement = compile_plan(plan, self._dialect)
         found = self._database.read(statement, statement.parameters([value], context.principal), context)
         return bool(found if isinstance(found, list) else await found)
+
+
+def _in(constraint: str, name: str, column: Column) -> bool:
+    """Whether a constraint's name has that of a column; in another version of the API it is called otherwise."""
+    return any(f"_{word}_" in f"_{constraint}_" for word in (name, column.sql.name))
 
 
 def _from_principal(resource: Resource, columns: Sequence[str]) -> bool:

@@ -91,7 +91,7 @@ def _forget_deleted(engine: Engine, accounts: Accounts) -> None:
         async with accounts.sessions.begin(context) as session:
             await revoke(session, accounts.tables, ALL, "")
 
-    for resource in engine.catalog.resources.values():
+    for resource in engine.catalog.declared.values():
         if resource.table.sql is accounts.tables.user:
             engine.deleted[resource.name] = forget
 
@@ -103,6 +103,6 @@ def _forget_members(engine: Engine, accounts: Accounts, declared: DeclaredTenant
         async with accounts.sessions.begin(context) as session:
             await revoke(session, accounts.tables, MEMBERS, "")
 
-    for resource in engine.catalog.resources.values():
+    for resource in engine.catalog.declared.values():
         if resource.table.sql in (declared.table, declared.member_table):
             engine.deleted[resource.name] = engine.changed[resource.name] = forget

@@ -50,7 +50,7 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
     identity = names == [f"s{i}" for i in range(len(plan.slots))]
     return Statement(
         text=compiled.string,
-        resource=resource.name,
+        resource=resource.origin.name,
         action=action,
         outputs=outputs,
         slots=plan.slots,
