@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from . import accounts
-from .accounts import contract, jwks
+from .accounts import jwks
 from .accounts.wiring import Parts, Wired, wire
 from .auth.accounts import AccountOptions, Accounts, Declared
 from .auth.tenancy import DeclaredTenants, Way
@@ -26,23 +26,23 @@ from .db.opened import open_database
 from .db.sessions import Sessions
 from .engine import Engine
 from .errors import OperatorError
-from .exposures import Exposure, attribute, catalog_of, given_or
+from .exposures import Exposure, attribute, given_or
 from .fixed import fixed_routes, lifespan
-from .http.custom import CustomEndpoints, Endpoints
+from .http.custom import CustomEndpoints
 from .http.frame import Frame, Handler
 from .http.messages import Receive, Request, Scope, Send
 from .observe import Log, Observations, Series
 from .rest.limits import quotas_of
-from .rest.openapi import document
-from .rest.routes import Route, Routes, route_table
+from .rest.routes import Routes
+from .rest.versions import Versions
 from .schema.declare import schema_of
 from .schema.model import Schema
 from .schema.policy import FieldRule, Policy, nobody, public
-from .schema.resource import Catalog
 from .services.mail import Mailer
 from .sql.dialect import Dialect
 from .stores.limits import Limits
 from .stores.opened import open_limits
+from .versions import Serving, Versioned, versions_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,9 +59,10 @@ class Runtime:
     dialect: Dialect
     limits: Limits
     accounts: Accounts | None
+    versions: Versions
 
 
-class Backstay(Endpoints):
+class Backstay(Versioned):
     """A backend derived from models and rules.
 
     Args:
@@ -174,7 +175,8 @@ class Backstay(Endpoints):
         if self._accounts is not None:
             raise OperatorError(f"{self.name} has accounts already, of {self._accounts.user.__name__}.")
         self._accounts = Declared(user, options or AccountOptions())
-        accounts.add_endpoints(self.custom_endpoints(), self.config.base_path, self._accounts.profile)
+        for base_path in self.base_paths():
+            accounts.add_endpoints(self.custom_endpoints(), base_path, self._accounts.profile)
 
     def tenants(
         self,
@@ -211,7 +213,8 @@ class Backstay(Endpoints):
         declared.tenants = DeclaredTenants(
             model, members, declared.tables, slug=slug, by=by, roles=roles, visitors=visitors
         )
-        accounts.add_tenant_endpoints(self.custom_endpoints(), self.config.base_path)
+        for base_path in self.base_paths():
+            accounts.add_tenant_endpoints(self.custom_endpoints(), base_path)
 
     @property
     def declared_tenants(self) -> DeclaredTenants | None:
@@ -232,14 +235,6 @@ class Backstay(Endpoints):
         if self._schema is None:
             self._schema = schema_of(self.models)
         return self._schema
-
-    def catalog(self) -> Catalog:
-        """Its resources.
-
-        Raises:
-            OperatorError: nothing exposed, or a key or name that is not there.
-        """
-        return catalog_of(self.schema, self._exposures, self.name)
 
     def session(self, context: Context | None = None) -> AsyncSession:
         """A read-only ORM session for a custom endpoint, which decides itself what it shows.
@@ -281,28 +276,6 @@ class Backstay(Endpoints):
         self.seeders.append(function)
         return function
 
-    def openapi(self) -> dict[str, Any]:
-        """Its OpenAPI 3.1 document."""
-        custom = self._custom.openapi() if self._custom is not None else None
-        return document(
-            self.catalog(),
-            self.config,
-            title=self.name,
-            version=self.version,
-            description=self.description,
-            custom=custom,
-            info=self.info,
-            schemes=None if self._accounts is None else contract.security_schemes(self.config),
-            keys_path="" if self._accounts is None else jwks.PATH.decode(),
-            success_flag=self._envelope == "success",
-        )
-
-    def routes(self) -> list[Route]:
-        """Its endpoints: generated ones, then its own."""
-        own = [] if self._custom is None else self._custom.paths
-        custom = [Route(method, path, "", "custom") for method, path in own]
-        return route_table(self.catalog(), self.config) + custom
-
     def configure(self, **settings: Any) -> None:
         """Change settings before it starts; the command line's way in."""
         self.config = replace(self.config, **{k: v for k, v in settings.items() if v is not None})
@@ -323,6 +296,7 @@ class Backstay(Endpoints):
         if runtime is not None:
             if runtime.accounts is not None:
                 await runtime.accounts.close()
+            runtime.versions.report()
             await runtime.sessions.close()
             await runtime.database.close()
             await runtime.limits.close()
@@ -340,8 +314,9 @@ class Backstay(Endpoints):
 def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | None, *, success_flag: bool) -> Runtime:
     """Wire one process's parts."""
     config = app.config
-    catalog = app.catalog()
-    writes = any(r.writable and _may_write(r.policy) for r in catalog.resources.values())
+    editions = app.editions()
+    catalog, older = editions[0].catalog, [(edition.catalog, edition.config) for edition in editions[1:]]
+    writes = any(r.writable and _may_write(r.policy) for r in catalog.declared.values())
     read_only = declared is None and not writes
     dialect, database = open_database(config, read_only=read_only)
     observations = Observations()
@@ -351,41 +326,44 @@ def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | No
     fixed = fixed_routes(app.openapi, health, Metrics(observations, engine, database), observations)
     docs = Docs(app.name)
     assets = observations.request("GET", "/docs/assets")
-    fixed[b"/docs"] = {"GET": (docs.page, observations.request("GET", "/docs"))}
+    fixed[b"/docs"] = {"GET": (docs.page_of("/openapi.json"), observations.request("GET", "/docs"))}
     sessions = Sessions(config, database.turn)
     wired: Wired | None = None
     if declared is not None and custom is not None:
-        parts = Parts(config, engine, sessions, Lookups(database, dialect), log, app.mail_sender)
+        parts = Parts(config, app.base_paths(), engine, sessions, Lookups(database, dialect), log, app.mail_sender)
         wired = wire(declared, app.name, parts, custom)
         fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
     literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
-    routes = Routes(engine, config, observations, fixed, custom=literal, success_flag=success_flag)
+    serving = Serving(app, engine, observations, docs, log, literal, success_flag)
+    versions = versions_of(serving, editions, fixed)
 
     def other(request: Request) -> tuple[Handler, Series] | None:
         if request.path.startswith(docs.prefix):
             return docs.asset, assets
         if custom is None:
-            raise routes.missing(request)
+            raise versions.missing(request)
         return None
 
     limits = open_limits(config, app.name, log)
     tokens = Tokens(config.secret)
     frame = Frame(
         config,
-        routes.find,
+        versions.find_any,
         other,
         wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
         observations=observations,
         log=log,
-        quotas=quotas_of(config, catalog, custom, observations, limits),
+        quotas=quotas_of(config, catalog, custom, observations, limits, older=older),
         fallback=custom,
         success_flag=success_flag,
         cookies=wired is not None,
         visitors=declared is not None and declared.tenants is not None and declared.tenants.visitors,
+        bases=app.base_paths(),
     )
     log.later = frame.schedule_flush
     known = wired.accounts if wired else None
-    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, limits, known)
+    routes = versions.current
+    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, limits, known, versions)
 
 
 def _may_write(policy: Policy) -> bool:

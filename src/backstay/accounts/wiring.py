@@ -31,6 +31,7 @@ class Parts:
     """What the accounts of a process need of it."""
 
     config: Config
+    base_paths: tuple[str, ...]
     engine: Engine
     sessions: Sessions
     lookups: Lookups
@@ -67,11 +68,11 @@ def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -
     authenticator.finders[START.encode()] = ApiKeys(accounts, parts.lookups).find
     custom.app.state.providers = _providers(accounts)
     _forget_deleted(parts.engine, accounts)
-    credentials: Credentials | TenantChoice = Credentials(authenticator, cookies, config.base_path)
+    credentials: Credentials | TenantChoice = Credentials(authenticator, cookies, parts.base_paths)
     if accounts.tenancy is not None:
         custom.app.state.tenancy = accounts.tenancy
         _forget_members(parts.engine, accounts, accounts.tenancy.declared)
-        credentials = TenantChoice(credentials, accounts.tenancy, config)
+        credentials = TenantChoice(credentials, accounts.tenancy, config, parts.base_paths)
     return Wired(accounts, credentials, Jwks(accounts))
 
 

@@ -72,7 +72,9 @@ class Metrics:
             "backstay_version_requests", "Requests to an older version of the API.", labels=["version"]
         )
         callers = GaugeMetricFamily(
-            "backstay_version_callers", "Who used it since the process started; the log names them.", labels=["version"]
+            "backstay_version_callers",
+            "Its callers since the process started; the log has them.",
+            labels=["version"],
         )
         for version, usage in self._observations.versions.items():
             count.add_metric([version], usage.count)

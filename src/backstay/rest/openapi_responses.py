@@ -65,6 +65,8 @@ _LOCATION_CHARS_A_BYTE = 3
 _POLICY_CHARS_MAX = 1_024
 _DAY_S = 86_400
 _MORE_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+#: What every answer of an older version of the API may have, too.
+LIFECYCLE = ("Deprecation", "Sunset", "Link")
 #: What every answer may have: the id is always there, the others where their setting asks for them.
 _ALWAYS = ("X-Request-Id", "RateLimit", "RateLimit-Policy", "Access-Control-Allow-Origin")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ..query.payload import Action, Contract
+from ..query.payload import Contract
 from ..schema.constraints import constraints_of
 from ..schema.model import Column, Kind
 from ..schema.policy import public
