@@ -158,12 +158,15 @@ class Versioned(Endpoints):
         )
 
     def routes(self) -> list[Route]:
-        """Its endpoints: generated ones, then its own, then those of older versions."""
-        current, *older = self.editions()
+        """Its endpoints: generated ones, then its own; those of older versions are `routes_of_older`."""
         own = [] if self._custom is None else self._custom.paths
-        found = route_table(current.catalog, current.config)
-        found += [Route(method, path, "", "custom") for method, path in own]
-        return found + [route for edition in older for route in route_table(edition.catalog, edition.config)]
+        custom = [Route(method, path, "", "custom") for method, path in own]
+        return route_table(self.catalog(), self.config) + custom
+
+    def routes_of_older(self) -> list[tuple[Catalog, Route]]:
+        """The endpoints of older versions, each with the names that it speaks."""
+        older = self.editions()[1:]
+        return [(e.catalog, route) for e in older for route in route_table(e.catalog, e.config)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,8 @@ from support.api import WHO, Api
 from support.databases import DATABASES
 from support.office import OFFICE, PEOPLE_BY_NAME, office
 from support.samples import Sample
-from support.world import world
 from support.versioned import READERS, VERSIONED, versioned
+from support.world import world
 from support.worlds import WORLD
 
 

@@ -92,7 +92,7 @@ class Older:
         self._headers = lifecycle(version)
         self._successor = successor
         self._usage = usage
-        self._log = log
+        self.log = log
         self._clock = clock
 
     def find(self, request: Request) -> Found:
@@ -114,7 +114,7 @@ class Older:
     def report(self) -> None:
         """Say in the log who used it how often since the last time."""
         for caller, requests in self._usage.unreported().items():
-            self._log.event("warning", "version_used", version=self.version.name, caller=caller, requests=requests)
+            self.log.event("warning", "version_used", version=self.version.name, caller=caller, requests=requests)
 
 
 class Versions:
@@ -122,11 +122,11 @@ class Versions:
 
     def __init__(self, current: Routes, older: Sequence[Older]) -> None:
         self.current = current
-        self._older = older
+        self.older = older
 
     def find(self, request: Request) -> Found:
         """See `Routes.find`."""
-        for older in self._older:
+        for older in self.older:
             if request.path.startswith(older.prefix):
                 return older.find(request)
         return self.current.find(request)
@@ -134,16 +134,16 @@ class Versions:
     @property
     def find_any(self) -> Callable[[Request], Found]:
         """The quickest way to find a request's endpoint."""
-        return self.find if self._older else self.current.find
+        return self.find if self.older else self.current.find
 
     def missing(self, request: Request) -> Problem:
         """See `Routes.missing`."""
-        for older in self._older:
+        for older in self.older:
             if request.path.startswith(older.prefix):
                 return older.routes.missing(request)
         return self.current.missing(request)
 
     def report(self) -> None:
         """Say in the log what it does not say yet."""
-        for older in self._older:
+        for older in self.older:
             older.report()
