@@ -290,7 +290,9 @@ def test_each_version_has_a_contract_of_its_own(url: str, version: str) -> None:
         assert found == client.app.openapi(version)
         schemathesis.openapi.from_dict(found).validate()
         text = json.dumps(found)
-        assert not [name for name in FOREIGN[version] if re.search(rf'"{name}"|/{name}', text)]
+        used = set(re.findall(r'"\$ref": "#/components/([^"]+)"', text))
+        assert used == {f"{s}/{n}" for s, parts in found["components"].items() for n in parts if s[:8] != "security"}
+        assert not [name for name in FOREIGN[version] if re.search(rf'"{name}"|/{name}\b', text)]
         assert all(f'"{name}' in text or f"/{name}" in text for name in NAMES[version])
         base = f"/api/{version}/"
         assert {p for p in found["paths"] if p.startswith("/api/")} == {p for p in found["paths"] if base in p}
