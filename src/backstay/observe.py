@@ -64,29 +64,40 @@ class Usage:
 
     Attributes:
         count: of all.
-        callers: of each; those beyond `CALLERS_MAX` count as `OTHERS`.
+        callers: of each; those beyond `CALLERS_MAX` count as `OTHERS`. Half of the places are for who is signed in:
+            addresses are cheap.
     """
 
-    __slots__ = ("_reported", "_swept", "callers", "count")
+    __slots__ = ("_addresses", "_reported", "_swept", "callers", "count")
 
     def __init__(self) -> None:
         self.count = 0
         self.callers: dict[str, int] = {}
+        self._addresses = 0
         self._reported: dict[str, int] = {}
         self._swept = time.monotonic()
 
-    def add(self, caller: str) -> bool:
-        """One more request; whether it is time to report: for a new caller, and every hour."""
+    def add(self, caller: str) -> dict[str, int]:
+        """One more request; what to report now: a new caller, and every hour the requests of all."""
         self.count += 1
         known = self.callers.get(caller)
-        if known is None and len(self.callers) >= CALLERS_MAX:
-            caller = OTHERS
-            known = self.callers.get(caller)
+        if known is None:
+            address = caller.startswith("ip:")
+            if len(self.callers) >= CALLERS_MAX or (address and self._addresses >= CALLERS_MAX // 2):
+                caller = OTHERS
+                known = self.callers.get(caller)
+            else:
+                self._addresses += address
         self.callers[caller] = (known or 0) + 1
-        return known is None or time.monotonic() - self._swept > REPORT_S
+        if time.monotonic() - self._swept > REPORT_S:
+            return self.unreported()
+        if known is not None:
+            return {}
+        self._reported[caller] = 1
+        return {caller: 1}
 
     def unreported(self) -> dict[str, int]:
-        """The requests of each caller since this was asked before."""
+        """The requests of each caller that were not reported yet."""
         self._swept = time.monotonic()
         found = {caller: count - self._reported.get(caller, 0) for caller, count in self.callers.items()}
         self._reported = dict(self.callers)

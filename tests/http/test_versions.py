@@ -255,17 +255,17 @@ def test_callers_are_bounded_and_reported_by_the_hour(monkeypatch: pytest.Monkey
     now = [0.0]
     monkeypatch.setattr("backstay.observe.time.monotonic", lambda: now[0])
     usage = Usage()
-    assert usage.add("user:1")
-    assert usage.unreported() == {"user:1": 1}
-    assert not usage.add("user:1")
+    assert usage.add("user:1") == {"user:1": 1}
+    assert usage.add("user:1") == {}
+    assert usage.add("user:2") == {"user:2": 1}
     now[0] += REPORT_S + 1
-    assert usage.add("user:1")
-    assert usage.unreported() == {"user:1": 2}
+    assert usage.add("user:1") == {"user:1": 2}
     assert usage.unreported() == {}
-    for number in range(CALLERS_MAX + 50):
-        usage.add(f"ip:{number}")
-    assert len(usage.callers) == CALLERS_MAX + 1
-    assert usage.callers[OTHERS] == 51
+    told = [usage.add(f"ip:{number}") for number in range(CALLERS_MAX)]
+    assert sum(map(len, told)) == CALLERS_MAX // 2 + 1
+    told = [usage.add(f"user:{number}") for number in range(CALLERS_MAX)]
+    assert len(usage.callers) == CALLERS_MAX
+    assert usage.callers[OTHERS] > CALLERS_MAX // 2
     assert usage.count == sum(usage.callers.values())
 
 

@@ -104,8 +104,9 @@ class Older:
         following = self._successor.of(request.path)
         request.notices = self._headers if following is None else (*self._headers, following)
         context = request.context
-        if self._usage.add(context.principal.counted or address_of(context.ip)):
-            self.report()
+        due = self._usage.add(context.principal.counted or address_of(context.ip))
+        if due:
+            self._tell(due)
         version = self.version
         if version.gone_after_sunset and version.sunset_at is not None and self._clock() >= version.sunset_at:
             raise Problem("VERSION_GONE", f"Version {version.name} of the API ended on {version.sunset_at:%Y-%m-%d}.")
@@ -113,7 +114,10 @@ class Older:
 
     def report(self) -> None:
         """Say in the log who used it how often since the last time."""
-        for caller, requests in self._usage.unreported().items():
+        self._tell(self._usage.unreported())
+
+    def _tell(self, due: Mapping[str, int]) -> None:
+        for caller, requests in due.items():
             self.log.event("warning", "version_used", version=self.version.name, caller=caller, requests=requests)
 
 
