@@ -84,7 +84,7 @@ class Refusals:
         own = Context(context.request_id, deadline=context.deadline)
         own.read_after = UNREACHED
         trial = statement.trial()
-        found = self._database.read(trial, trial.parameters(values, context.principal), own)
+        found = self._database.read(trial, trial.parameters(values, context), own)
         return bool(found if isinstance(found, list) else await found)
 
     async def _still_referenced(
@@ -103,7 +103,7 @@ class Refusals:
             plan = ReferrersPlan(Source(resource, True), key, referrers, tuple(slot for slot, _ in named))
             asked = compile_plan(plan, self._dialect)
             values = [value for _, value in named]
-            found = self._database.read(asked, asked.parameters(values, context.principal), context)
+            found = self._database.read(asked, asked.parameters(values, context), context)
             rows = found if isinstance(found, list) else await found
             names = [r.source.resource.name for r, refers in zip(referrers, rows[0], strict=True) if refers]
         names = list(dict.fromkeys(names))
