@@ -41,6 +41,7 @@ from backstay.engine import STATEMENTS_MAX
 from backstay.errors import CODES, FIELD_ERRORS_MAX, TEXT_CHARS_MAX
 from backstay.http.frame import HEADERS_MAX
 from backstay.http.patience import GRACE_S
+from backstay.observe import CALLERS_MAX as VERSION_CALLERS_MAX
 from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
 from backstay.query.search import WORD_CHARS_MAX, WORDS_MAX
 from backstay.query.values import LIST_ITEMS_MAX
@@ -75,6 +76,7 @@ FIXED_LIMITS = {
     "seconds for a body, and one more for each KiB of it": int(GRACE_S),
     "parts of the window of a rate limit": SLOTS,
     "callers that a process counts for one rate limit": CALLERS_MAX,
+    "callers that a process counts for one older version": VERSION_CALLERS_MAX,
     "values in a list filter": LIST_ITEMS_MAX,
     "relations in a filter or sort path": PATH_STEPS_MAX,
     "depth of groups": GROUP_DEPTH_MAX,

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
     from .schema.mixins import MembershipBase, SoftDelete, TenantScoped
     from .schema.policy import FieldRule, has_permission, has_role, me, nobody, public, signed_in
+    from .schema.versions import Added, Removed, Renamed, Required, Version
     from .services.mail import Mail
 
 _HOMES = {
     "AccountOptions": "auth.accounts",
+    "Added": "schema.versions",
     "Backstay": "app",
     "Config": "config",
     "Context": "context",
@@ -40,6 +42,9 @@ _HOMES = {
     "PrincipalKind": "context",
     "Problem": "errors",
     "Provider": "auth.providers",
+    "Removed": "schema.versions",
+    "Renamed": "schema.versions",
+    "Required": "schema.versions",
     "SoftDelete": "schema.mixins",
     "TenantScoped": "schema.mixins",
     "User": "auth.ready_user",
@@ -47,6 +52,7 @@ _HOMES = {
     "UtcDateTime": "schema.base",
     "UuidKey": "schema.base",
     "ValidationError": "errors",
+    "Version": "schema.versions",
     "has_permission": "schema.policy",
     "has_role": "schema.policy",
     "me": "schema.policy",
@@ -58,6 +64,7 @@ _HOMES = {
 
 __all__ = [
     "AccountOptions",
+    "Added",
     "Backstay",
     "Config",
     "Context",
@@ -74,6 +81,9 @@ __all__ = [
     "PrincipalKind",
     "Problem",
     "Provider",
+    "Removed",
+    "Renamed",
+    "Required",
     "SoftDelete",
     "TenantScoped",
     "User",
@@ -81,6 +91,7 @@ __all__ = [
     "UtcDateTime",
     "UuidKey",
     "ValidationError",
+    "Version",
     "has_permission",
     "has_role",
     "me",

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from . import accounts
-from .accounts import contract, jwks
 from .auth.accounts import AccountOptions, Declared
 from .auth.tables import PREFIX as AUTH_PREFIX
 from .auth.tenancy import DeclaredTenants, Way
@@ -19,21 +18,18 @@ from .context import Context
 from .db.recording import Recorded, recorded_tables
 from .errors import OperatorError
 from .events.changes import Changes
-from .exposures import Exposure, attribute, catalog_of, given_or
+from .exposures import Exposure, attribute, given_or
 from .fixed import lifespan
-from .http.custom import Endpoints
 from .http.messages import Receive, Scope, Send
-from .rest.openapi import document
-from .rest.routes import Route, route_table
 from .runtime import Runtime, start
 from .schema.declare import schema_of
 from .schema.model import Schema
 from .schema.policy import FieldRule, Policy, nobody, public
-from .schema.resource import Catalog
 from .services.mail import Mailer
+from .versions import Versioned
 
 
-class Backstay(Endpoints):
+class Backstay(Versioned):
     """A backend derived from models and rules.
 
     Args:
@@ -146,7 +142,8 @@ class Backstay(Endpoints):
         if self._accounts is not None:
             raise OperatorError(f"{self.name} has accounts already, of {self._accounts.user.__name__}.")
         self._accounts = Declared(user, options or AccountOptions())
-        accounts.add_endpoints(self.custom_endpoints(), self.config.base_path, self._accounts.profile)
+        for base_path in self.base_paths():
+            accounts.add_endpoints(self.custom_endpoints(), base_path, self._accounts.profile)
 
     def tenants(
         self,
@@ -183,7 +180,8 @@ class Backstay(Endpoints):
         declared.tenants = DeclaredTenants(
             model, members, declared.tables, slug=slug, by=by, roles=roles, visitors=visitors
         )
-        accounts.add_tenant_endpoints(self.custom_endpoints(), self.config.base_path)
+        for base_path in self.base_paths():
+            accounts.add_tenant_endpoints(self.custom_endpoints(), base_path)
 
     @property
     def declared_tenants(self) -> DeclaredTenants | None:
@@ -204,14 +202,6 @@ class Backstay(Endpoints):
         if self._schema is None:
             self._schema = schema_of(self.models)
         return self._schema
-
-    def catalog(self) -> Catalog:
-        """Its resources.
-
-        Raises:
-            OperatorError: nothing exposed, or a key or name that is not there.
-        """
-        return catalog_of(self.schema, self._exposures, self.name)
 
     def session(self, context: Context | None = None) -> AsyncSession:
         """A read-only ORM session for a custom endpoint, which decides itself what it shows.
@@ -269,28 +259,6 @@ class Backstay(Endpoints):
         self.seeders.append(function)
         return function
 
-    def openapi(self) -> dict[str, Any]:
-        """Its OpenAPI 3.1 document."""
-        custom = self._custom.openapi() if self._custom is not None else None
-        return document(
-            self.catalog(),
-            self.config,
-            title=self.name,
-            version=self.version,
-            description=self.description,
-            custom=custom,
-            info=self.info,
-            schemes=None if self._accounts is None else contract.security_schemes(self.config),
-            keys_path="" if self._accounts is None else jwks.PATH.decode(),
-            success_flag=self._envelope == "success",
-        )
-
-    def routes(self) -> list[Route]:
-        """Its endpoints: generated ones, then its own."""
-        own = [] if self._custom is None else self._custom.paths
-        custom = [Route(method, path, "", "custom") for method, path in own]
-        return route_table(self.catalog(), self.config) + custom
-
     def recorded(self) -> tuple[Recorded, ...]:
         """The tables whose changes are recorded: all of a program's own models."""
         return () if self.existing else recorded_tables(self.schema.metadata.sorted_tables, [AUTH_PREFIX])
@@ -306,7 +274,14 @@ class Backstay(Endpoints):
             OperatorError: anything the operator has to mend first.
         """
         if self._runtime is None:
-            self._runtime = start(self, self._custom, self._accounts, success_flag=self._envelope == "success")
+            self._runtime = start(
+                self,
+                self._custom,
+                self._accounts,
+                recorded=self.recorded(),
+                mailer=self.mail_sender,
+                success_flag=self._envelope == "success",
+            )
         return self._runtime
 
     async def stop(self) -> None:
@@ -317,6 +292,7 @@ class Backstay(Endpoints):
                 runtime.changes.rest()
             if runtime.accounts is not None:
                 await runtime.accounts.close()
+            runtime.versions.report()
             await runtime.sessions.close()
             await runtime.database.close()
             await runtime.limits.close()

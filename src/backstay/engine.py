@@ -7,6 +7,7 @@ constraint refused. Front ends never see a database.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from .errors import FieldError, ForbiddenError, NotFoundError, Problem, Validati
 from .observe import Observations
 from .query import values
 from .query.ir import Delete, Insert, Query, Restore, Select, Shape, Update
+from .query.payload import default_of
 from .query.plan import Form
 from .query.planner import Planner
 from .query.search import parse_search
@@ -58,10 +60,26 @@ class Engine:
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
         self._database_read = database.read
         self._refusals = Refusals(catalog, dialect, database, self.standing)
-        #: Called after a row of a resource was deleted, by the resource's name.
+        #: Called after a row of a resource was deleted, by the resource's current name.
         self.deleted: dict[str, Callable[[Context], Awaitable[None]]] = {}
         #: Called after one was updated or restored.
         self.changed: dict[str, Callable[[Context], Awaitable[None]]] = {}
+
+    def under(self, catalog: Catalog) -> Engine:
+        """The same engine under the names of another version of the API; it shares all but what knows names.
+
+        Raises:
+            OperatorError: a default that its column cannot hold.
+        """
+        for resource in catalog.declared.values():
+            for name in resource.defaults:
+                default_of(resource, name)
+        other = copy(self)
+        other.catalog = catalog
+        other._planner = Planner(catalog, self.config)
+        other._statement = lru_cache(maxsize=STATEMENTS_MAX)(other._compile)
+        other._refusals = Refusals(catalog, self._dialect, self.database, self.standing)
+        return other
 
     def standing(self, principal: Principal) -> Standing:
         """What of a principal decides plans; part of every key of a cached plan."""
@@ -186,7 +204,7 @@ class Engine:
         if row is None:
             await self._explain(resource, key, "update", context, version)
             raise NotFoundError(resource.name, ",".join(key))
-        after = self.changed.get(resource.name)
+        after = self.changed.get(resource.origin.name)
         if after is not None:
             await after(context)
         return statement, row
@@ -201,7 +219,7 @@ class Engine:
         if await self._write(statement, values, resource, context, key) is None:
             await self._explain(resource, key, "delete", context, version)
             raise NotFoundError(resource.name, ",".join(key))
-        after = self.deleted.get(resource.name)
+        after = self.deleted.get(resource.origin.name)
         if after is not None:
             await after(context)
 
@@ -212,7 +230,7 @@ class Engine:
         row = await self._write(statement, self._bind_keyed(statement, key, resource, key), resource, context, key)
         if row is None:
             raise NotFoundError(resource.name, ",".join(key))
-        after = self.changed.get(resource.name)
+        after = self.changed.get(resource.origin.name)
         if after is not None:
             await after(context)
         return statement, row

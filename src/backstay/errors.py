@@ -56,6 +56,7 @@ CODES: Mapping[str, ErrorCode] = _table(
         "The operator has to set BACKSTAY_PUBLIC_URL.",
     ),
     ("NOT_FOUND", 404, "Not found", "Check the path and the key."),
+    ("VERSION_GONE", 410, "This version of the API has ended", "Use the version that the Link header names."),
     ("METHOD_NOT_ALLOWED", 405, "Method not allowed", "Use one of the methods in the Allow header."),
     ("NOT_ACCEPTABLE", 406, "Not acceptable", "Accept application/json."),
     ("REQUEST_TIMEOUT", 408, "Request timeout", "Send the whole body without pauses."),

@@ -18,21 +18,26 @@ from .rest.routes import Methods
 def fixed_routes(
     contract: Callable[[], dict[str, Any]], health: Health, metrics: Metrics, observations: Observations
 ) -> dict[bytes, Methods]:
-    """Their routes; the contract is made when somebody first asks for it."""
-    cached: list[bytes] = []
-
-    def described(request: Request) -> Response:
-        if not cached:
-            cached.append(orjson.dumps(contract()))
-        return Response(200, cached[0], [JSON_TYPE])
-
+    """Their routes."""
     table: dict[bytes, Handler] = {
         b"/health/live": health.live,
         b"/health/ready": health.ready,
         b"/metrics": metrics.scrape,
-        b"/openapi.json": described,
+        b"/openapi.json": described(contract),
     }
     return {path: {"GET": (handler, observations.request("GET", path.decode()))} for path, handler in table.items()}
+
+
+def described(contract: Callable[[], dict[str, Any]]) -> Handler:
+    """Answers a contract, which is made when somebody first asks for it."""
+    cached: list[bytes] = []
+
+    def answer(request: Request) -> Response:
+        if not cached:
+            cached.append(orjson.dumps(contract()))
+        return Response(200, cached[0], [JSON_TYPE])
+
+    return answer
 
 
 async def lifespan(

@@ -18,6 +18,11 @@ import orjson
 
 from .context import Context
 
+#: Callers of one version that a process tells apart, and what the others are together.
+CALLERS_MAX = 1_000
+OTHERS = "others"
+#: How often the log says who used an older version.
+REPORT_S = 3_600.0
 #: Upper bounds of the latency histogram, in seconds.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LEVELS = ("debug", "info", "warning", "error")
@@ -54,12 +59,58 @@ class Tally:
         self.seconds = 0.0
 
 
+class Usage:
+    """Requests to an older version of the API, by whose they were.
+
+    Attributes:
+        count: of all.
+        callers: of each; those beyond `CALLERS_MAX` count as `OTHERS`. Half of the places are for who is signed in:
+            addresses are cheap.
+    """
+
+    __slots__ = ("_addresses", "_reported", "_swept", "callers", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.callers: dict[str, int] = {}
+        self._addresses = 0
+        self._reported: dict[str, int] = {}
+        self._swept = time.monotonic()
+
+    def add(self, caller: str) -> dict[str, int]:
+        """One more request; what to report now: a new caller, and every hour the requests of all."""
+        self.count += 1
+        known = self.callers.get(caller)
+        if known is None:
+            address = caller.startswith("ip:")
+            if len(self.callers) >= CALLERS_MAX or (address and self._addresses >= CALLERS_MAX // 2):
+                caller = OTHERS
+                known = self.callers.get(caller)
+            else:
+                self._addresses += address
+        self.callers[caller] = (known or 0) + 1
+        if time.monotonic() - self._swept > REPORT_S:
+            return self.unreported()
+        if known is not None:
+            return {}
+        self._reported[caller] = 1
+        return {caller: 1}
+
+    def unreported(self) -> dict[str, int]:
+        """The requests of each caller that were not reported yet."""
+        self._swept = time.monotonic()
+        found = {caller: count - self._reported.get(caller, 0) for caller, count in self.callers.items()}
+        self._reported = dict(self.callers)
+        return {caller: count for caller, count in found.items() if count}
+
+
 class Observations:
     """All series of one process. The label sets are bounded by the catalog, never by callers."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str], Series] = {}
         self.statements: dict[tuple[str, str], Tally] = {}
+        self.versions: dict[str, Usage] = {}
         self.in_flight = 0
         self.started = datetime.now(UTC)
 

@@ -12,6 +12,7 @@ from support.api import WHO, Api
 from support.databases import DATABASES
 from support.office import OFFICE, PEOPLE_BY_NAME, office
 from support.samples import Sample
+from support.versioned import READERS, VERSIONED, versioned
 from support.world import world
 from support.worlds import WORLD
 
@@ -84,4 +85,23 @@ async def desk(database: str, tmp_path: Path, anyio_backend: str) -> AsyncIterat
     """The world of rules, for one test that writes."""
     urls = {name: OFFICE.own(name, tmp_path) for name in names_of(database)}
     async with served(database, urls, office, PEOPLE_BY_NAME) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def editions(database: str, tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Api]:
+    """The world of three versions, for tests that change nothing; their paths begin with the version."""
+    folder = tmp_path_factory.mktemp("versions")
+    urls = {name: VERSIONED.shared(name, folder) for name in names_of(database)}
+    async with served(database, urls, versioned, READERS) as opened:
+        opened.base = "/api"
+        yield opened
+
+
+@pytest.fixture
+async def edition(database: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Api]:
+    """The world of three versions, for one test that writes."""
+    urls = {name: VERSIONED.own(name, tmp_path) for name in names_of(database)}
+    async with served(database, urls, versioned, READERS) as opened:
+        opened.base = "/api"
         yield opened

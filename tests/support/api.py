@@ -31,6 +31,7 @@ class Api:
         twin: the same app over another database; it is sent whatever this one is, and must answer the same.
             Validators are of bytes, and those of a JSON column's value differ.
         people: headers of principals by name.
+        base: what comes before every path.
     """
 
     def __init__(
@@ -38,14 +39,16 @@ class Api:
         http: "AsyncClient",
         twin: "AsyncClient | None" = None,
         people: Mapping[str, dict[str, str]] | None = None,
+        base: str = BASE,
     ) -> None:
         self.http = http
+        self.base = base
         self.people = WHO if people is None else people
         self._twin = twin
 
     async def send(self, method: str, path: str, query: str = "", *, who: str = "", **options: Any) -> "Response":
         """One request; no answer is ever a failure of ours."""
-        url = BASE + path + (f"?{query}" if query else "")
+        url = self.base + path + (f"?{query}" if query else "")
         headers = self.people[who] | options.pop("headers", {})
         response = await self.http.request(method, url, headers=headers, **options)
         assert response.status_code < 500, f"{method} {url}: {response.text}"

@@ -27,11 +27,11 @@ OPEN = (
 class Credentials:
     """Reads the credential of a request."""
 
-    def __init__(self, authenticator: Authenticator, cookies: Cookies, base_path: str) -> None:
+    def __init__(self, authenticator: Authenticator, cookies: Cookies, base_paths: tuple[str, ...]) -> None:
         self._authenticator = authenticator
         self._known = authenticator.known
         self._cookies = cookies
-        self._open = tuple(f"{base_path}/auth/{name}".encode() for name in OPEN)
+        self._open = tuple(f"{base}/auth/{name}".encode() for base in base_paths for name in OPEN)
 
     def __call__(self, request: Request) -> Principal | Awaitable[Principal]:
         """Whose request it is; at once when this process knows.

@@ -23,7 +23,9 @@ class TenantChoice:
     are. That of a session which is theirs no more is no tenant.
     """
 
-    def __init__(self, credentials: Credentials, tenancy: Tenancy, config: Config) -> None:
+    def __init__(
+        self, credentials: Credentials, tenancy: Tenancy, config: Config, base_paths: tuple[str, ...]
+    ) -> None:
         self._credentials = credentials
         self._tenancy = tenancy
         self._by_header = "header" in tenancy.declared.by
@@ -31,7 +33,8 @@ class TenantChoice:
         self._by_subdomain = "subdomain" in tenancy.declared.by
         self._visitors = tenancy.declared.visitors
         self._domain = b"." + (urlsplit(config.public_url).hostname or "localhost").encode()
-        self._base, self._auth = f"{config.base_path}/".encode(), f"{config.base_path}/auth/".encode()
+        self._bases = tuple(f"{base}/".encode() for base in base_paths)
+        self._auth = tuple(base + b"auth/" for base in self._bases)
 
     def __call__(self, request: Request) -> Principal | Awaitable[Principal]:
         """Whose request it is, and in which tenant; at once when this process knows.
@@ -60,7 +63,7 @@ class TenantChoice:
         entered = await self._tenancy.enter(principal, name, request.context)
         if entered is not None:
             return entered
-        outside = not request.path.startswith(self._base) or request.path.startswith(self._auth)
+        outside = not request.path.startswith(self._bases) or request.path.startswith(self._auth)
         if named and not outside and not principal.is_anonymous:
             raise no_tenant()
         return _without(principal)

@@ -31,6 +31,7 @@ class Parts:
     """What the accounts of a process need of it."""
 
     config: Config
+    base_paths: tuple[str, ...]
     engine: Engine
     sessions: Sessions
     lookups: Lookups
@@ -67,11 +68,11 @@ def wire(declared: Declared, name: str, parts: Parts, custom: CustomEndpoints) -
     authenticator.finders[START.encode()] = ApiKeys(accounts, parts.lookups).find
     custom.app.state.providers = _providers(accounts)
     _forget_deleted(parts.engine, accounts)
-    credentials: Credentials | TenantChoice = Credentials(authenticator, cookies, config.base_path)
+    credentials: Credentials | TenantChoice = Credentials(authenticator, cookies, parts.base_paths)
     if accounts.tenancy is not None:
         custom.app.state.tenancy = accounts.tenancy
         _forget_members(parts.engine, accounts, accounts.tenancy.declared)
-        credentials = TenantChoice(credentials, accounts.tenancy, config)
+        credentials = TenantChoice(credentials, accounts.tenancy, config, parts.base_paths)
     return Wired(accounts, credentials, Jwks(accounts))
 
 
@@ -91,7 +92,7 @@ def _forget_deleted(engine: Engine, accounts: Accounts) -> None:
         async with accounts.sessions.begin(context) as session:
             await revoke(session, accounts.tables, ALL, "")
 
-    for resource in engine.catalog.resources.values():
+    for resource in engine.catalog.declared.values():
         if resource.table.sql is accounts.tables.user:
             engine.deleted[resource.name] = forget
 
@@ -103,6 +104,6 @@ def _forget_members(engine: Engine, accounts: Accounts, declared: DeclaredTenant
         async with accounts.sessions.begin(context) as session:
             await revoke(session, accounts.tables, MEMBERS, "")
 
-    for resource in engine.catalog.resources.values():
+    for resource in engine.catalog.declared.values():
         if resource.table.sql in (declared.table, declared.member_table):
             engine.deleted[resource.name] = engine.changed[resource.name] = forget

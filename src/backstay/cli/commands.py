@@ -57,11 +57,26 @@ def routes(target: Target = "", json: Json = False) -> None:
 
 
 @cli.command()
-def openapi(target: Target = "") -> None:
+def openapi(
+    target: Target = "",
+    version: Annotated[str, typer.Option(help="An older version of the API, such as v1. [the current one]")] = "",
+) -> None:
     """Print the OpenAPI 3.1 document."""
     from .inspect import print_openapi
 
-    print_openapi(target)
+    print_openapi(target, version)
+
+
+@cli.command()
+def versions(
+    target: Target = "",
+    log: Annotated[str, typer.Option(help="A log of the server, as JSON lines; - for standard input.")] = "",
+    json: Json = False,
+) -> None:
+    """List the versions of the API, and by the server's log who still uses the older ones."""
+    from .versions import print_versions
+
+    print_versions(target, log, as_json=json)
 
 
 @cli.command()

@@ -20,8 +20,8 @@ def print_routes(target: str, *, as_json: bool) -> None:
     """Every endpoint with its rule; a custom endpoint decides itself."""
     app = load_app(target)
     rows: list[dict[str, str]] = []
-    catalog = app.catalog()
-    for route in app.routes():
+    current = app.catalog()
+    for catalog, route in [*((current, route) for route in app.routes()), *app.routes_of_older()]:
         rule = words(_rule(catalog, route)) if route.resource else "its own code"
         rows.append({"method": route.method, "path": route.path, "action": route.action, "rule": rule})
     if as_json:
@@ -37,9 +37,9 @@ def _rule(catalog: Catalog, route: Route) -> object:
     return catalog.resources[route.resource].policy.rule(actions.get(route.method, "read"))
 
 
-def print_openapi(target: str) -> None:
+def print_openapi(target: str, version: str = "") -> None:
     """The contract as JSON."""
-    document = load_app(target).openapi()
+    document = load_app(target).openapi(version)
     sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 

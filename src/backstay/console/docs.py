@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..errors import Problem
 from ..http.messages import Page, Request, Response
 from .pages import ASSETS_URL, CONTENT_SECURITY_POLICY, asset, asset_plain, reference_page
@@ -11,16 +13,21 @@ class Docs:
     """Answers the reference page of one app."""
 
     def __init__(self, title: str) -> None:
-        self._page = reference_page(title, "/openapi.json")
+        self._title = title
         self.prefix = ASSETS_URL.encode()
 
-    def page(self, request: Request) -> Response:
-        """The page."""
-        headers = [
-            (b"content-type", b"text/html; charset=utf-8"),
-            (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
-        ]
-        return Page(200, self._page, headers)
+    def page_of(self, contract_path: str) -> Callable[[Request], Response]:
+        """Answers the page of the contract at a path."""
+        page = reference_page(self._title, contract_path)
+
+        def answer(request: Request) -> Response:
+            headers = [
+                (b"content-type", b"text/html; charset=utf-8"),
+                (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+            ]
+            return Page(200, page, headers)
+
+        return answer
 
     def asset(self, request: Request) -> Response:
         """One of its files; the name carries its version, so it may be kept for ever."""

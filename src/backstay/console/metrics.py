@@ -33,6 +33,7 @@ class Metrics:
         """The metric families, for prometheus_client."""
         yield from self._requests()
         yield from self._statements()
+        yield from self._versions()
         yield from self._gauges()
 
     def _requests(self) -> Iterator[Any]:
@@ -63,6 +64,23 @@ class Metrics:
             seconds.add_metric([resource, action], tally.seconds)
         yield count
         yield seconds
+
+    def _versions(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        count = CounterMetricFamily(
+            "backstay_version_requests", "Requests to an older version of the API.", labels=["version"]
+        )
+        callers = GaugeMetricFamily(
+            "backstay_version_callers",
+            "Its callers since the process started; the log has them.",
+            labels=["version"],
+        )
+        for version, usage in self._observations.versions.items():
+            count.add_metric([version], usage.count)
+            callers.add_metric([version], len(usage.callers))
+        yield count
+        yield callers
 
     def _gauges(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily

@@ -77,9 +77,18 @@ class CustomEndpoints:
         """The methods that some endpoint answers on a path."""
         return sorted({method for method, pattern, _ in self._patterns if pattern.match(path)})
 
-    def openapi(self) -> dict[str, Any]:
-        """FastAPI's description of the endpoints."""
-        return self.app.openapi()
+    def openapi(self, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        """FastAPI's description of the endpoints.
+
+        Args:
+            without: leave out those whose paths begin so.
+        """
+        if not without:
+            return self.app.openapi()
+        from fastapi.openapi.utils import get_openapi
+
+        kept = [route for route in self.app.routes if not getattr(route, "path", "").startswith(without)]
+        return get_openapi(title=self.app.title, version=self.app.version, routes=kept)
 
     def __call__(self, scope: Scope, receive: Any, send: Any) -> Any:
         """Serve a request."""

@@ -67,6 +67,7 @@ class Frame:
         fallback: the ASGI app of the custom endpoints, if there is one.
         cookies: whether a cookie, or an API key in a header of its own, may be a credential.
         visitors: whether it matters who asks where there is no credential.
+        bases: the path prefixes below which answers are JSON; by default that of the API.
 
     Raises:
         OperatorError: a setting of CORS or of trusted proxies that says nothing.
@@ -86,9 +87,11 @@ class Frame:
         success_flag: bool = False,
         cookies: bool = False,
         visitors: bool = False,
+        bases: tuple[str, ...] = (),
     ) -> None:
         self._cookies = cookies
         self._visitors = visitors
+        self._bases = tuple(base.encode() for base in bases or (config.base_path,))
         self.observations = observations
         self.log = log
         self._route = route
@@ -232,7 +235,7 @@ class Frame:
         if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             raise Problem("MALFORMED_REQUEST", "Transfer-Encoding may only be chunked.", headers=_CLOSE)
         accept = headers.get(b"accept")
-        if accept is not None and request.path.startswith(self._config.base_path.encode()):
+        if accept is not None and request.path.startswith(self._bases):
             lowered = accept.lower()
             if not any(media in lowered for media in _JSON_MEDIA):
                 raise Problem("NOT_ACCEPTABLE")

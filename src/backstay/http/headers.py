@@ -77,6 +77,8 @@ class Outgoing:
         """What depends on the request alone."""
         if request.quota is not None:
             out += request.quota
+        if request.notices is not None:
+            out += request.notices
         if self.cors is not None:
             out += self.cors.headers(request)
         context = request.context

@@ -33,6 +33,7 @@ class Request:
         started: when it came, as `time.monotonic()`.
         series: of its route, once it is routed.
         quota: what its response says of the rate limit, once it is counted.
+        notices: what its response says of the version of the API that it used, if that is an older one.
         sent: whether a custom endpoint has begun to answer.
     """
 
@@ -42,6 +43,7 @@ class Request:
         "headers",
         "key",
         "method",
+        "notices",
         "path",
         "patience",
         "query",
@@ -76,6 +78,7 @@ class Request:
         self.key: list[str] = []
         self.series: Series | None = None
         self.quota: tuple[Header, ...] | None = None
+        self.notices: tuple[Header, ...] | None = None
         self.sent = False
 
     async def body(self) -> bytes:

@@ -113,8 +113,8 @@ class Names:
             Problem: `INSUFFICIENT_SCOPE` where its credential does (RFC 6750 §3.1).
         """
         scope = action if action in _SCOPES else "update" if action == "restore" else "read"
-        if not self.standing.covers(resource.name, scope):
-            wanted = f"{resource.name}:{scope}"
+        if not self.standing.covers(resource.origin.name, scope):
+            wanted = f"{resource.origin.name}:{scope}"
             challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'
             detail = f"The credential has no scope {wanted}."
             raise Problem("INSUFFICIENT_SCOPE", detail, headers=[("www-authenticate", challenge)])

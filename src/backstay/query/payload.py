@@ -17,9 +17,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, PlainValidator, TypeAdapter, WithJsonSchema
 from pydantic import ValidationError as PydanticError
+from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
-from ..errors import FIELD_ERRORS_MAX, FieldError, ValidationError, perhaps
+from ..errors import FIELD_ERRORS_MAX, FieldError, OperatorError, ValidationError, perhaps
 from ..schema.model import Column, Kind
 from ..schema.resource import Resource
 from . import values
@@ -122,6 +123,22 @@ def is_required(column: Column, action: Action) -> bool:
     return not column.has_default
 
 
+def default_of(resource: Resource, name: str) -> Any:
+    """What a new row has in a column that its body does not name, in an older version of the API.
+
+    Raises:
+        OperatorError: it is no value of the column.
+    """
+    column, given = resource.table.columns[name], resource.defaults[name]
+    if given is None and column.nullable:
+        return None
+    try:
+        return TypeAdapter(type_of(column)).validate_json(to_json(given), strict=True)
+    except (PydanticError, PydanticSerializationError):
+        kind = column.kind.value
+        raise OperatorError(f"{resource.name}.{name} cannot be {given!r} by default: it is {kind}.") from None
+
+
 class Contract:
     """Validates bodies for one resource and action.
 
@@ -158,10 +175,13 @@ class Contract:
             if column.description:
                 kind = Annotated[kind, Field(description=column.description)]
             spared = action is Action.REPLACE and name in self.kept
-            members[name] = kind if is_required(column, action) and not spared else NotRequired[kind]
-        # A replacement may carry back what the server sets, so that a caller can send a row as it was read.
+            optional = spared or name in resource.defaults or not is_required(column, action)
+            members[name] = NotRequired[kind] if optional else kind
+        # A replacement may carry back what the server sets, so that a caller can send a row as it was read. What no
+        # table has any more was never refused.
         lenient = action in (Action.REPLACE, Action.MAKE)
-        ignored = self.visible - set(self.columns) if lenient else frozenset[str]()
+        known = self.visible if lenient else self.visible & resource.extra.keys()
+        ignored = known - set(self.columns)
         self.ignored = ignored
         for name in ignored:
             members[name] = NotRequired[Any]
@@ -217,7 +237,9 @@ class Contract:
             if name in self.kept:
                 continue
             default: Any = column.sql.default
-            if default is not None and not default.is_sequence and not default.is_clause_element:
+            if name in self.resource.defaults:
+                values[name] = default_of(self.resource, name)
+            elif default is not None and not default.is_sequence and not default.is_clause_element:
                 values[name] = default.arg(None) if default.is_callable else default.arg
             elif column.nullable:
                 values[name] = None

@@ -30,7 +30,7 @@ class Sight:
 
     def source(self, resource: Resource, deleted: Deleted = Deleted.HIDDEN) -> Source:
         """The visible rows of a resource; the only way to name rows in a plan."""
-        covered = self.standing.covers(resource.name, "read")
+        covered = self.standing.covers(resource.origin.name, "read")
         rule = covered and fold(resource.policy.read, self.standing)
         return Source(resource, both(rule, self.scope(resource, deleted)))
 
@@ -74,7 +74,9 @@ class Sight:
         table = next((t for t in self.catalog.schema.tables.values() if t.sql is sql), None)
         if table is None:
             return None
-        return self.catalog.by_table.get(table.name) or Resource(table.name, table, (), Policy(read=public))
+        known = self.catalog.by_table.get(table.name)
+        known = known or next((r for r in self.catalog.unserved.values() if r.table.name == table.name), None)
+        return known or Resource(table.name, table, (), Policy(read=public))
 
     def columns(self, resource: Resource) -> Mapping[str, Column]:
         """The visible fields of a resource, each with its mask."""

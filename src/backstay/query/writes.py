@@ -12,7 +12,7 @@ from ..schema.policy import Folded, fold, fold_write, me
 from ..schema.resource import Resource
 from .ir import Delete, Deleted, Update
 from .names import Names
-from .payload import unsettable
+from .payload import default_of, unsettable
 from .plan import DeletePlan, Form, InsertPlan, PlanShape, Reference, Slot, Source, UpdatePlan, both
 
 
@@ -42,6 +42,8 @@ def plan_insert(resource: Resource, given: tuple[str, ...], names: Names) -> Ins
     stamps = tuple((resource.table.columns[name], value) for name, value in policy.stamp.items())
     if resource.table.tenant is not None:
         stamps += ((resource.table.columns[resource.table.tenant], me.tenant),)
+    silent = [name for name in resource.defaults if name not in given]
+    stamps += tuple((resource.table.columns[name], default_of(resource, name)) for name in silent)
     check = both(rule, fold_write(policy.check, names.standing))
     for own in _field_rules(resource, columns, names):
         check = both(check, own)
@@ -91,7 +93,7 @@ def plan_restore(resource: Resource, key: tuple[int, ...], names: Names) -> Upda
 
 def _answer(resource: Resource, names: Names) -> PlanShape:
     """The row as it is now; its key alone to a credential that may change it and not read it."""
-    covered = names.standing.covers(resource.name, "read")
+    covered = names.standing.covers(resource.origin.name, "read")
     return names.shape(resource, None, ()) if covered else PlanShape(resource.key)
 
 

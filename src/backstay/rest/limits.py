@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..config import Config
 from ..http.custom import CustomEndpoints
 from ..http.messages import Request, decoded
@@ -16,9 +18,18 @@ UNLIMITED = ("/health/live", "/health/ready", "/metrics", "/docs/assets")
 
 
 def quotas_of(
-    config: Config, catalog: Catalog, custom: CustomEndpoints | None, observations: Observations, limits: Limits
+    config: Config,
+    catalog: Catalog,
+    custom: CustomEndpoints | None,
+    observations: Observations,
+    limits: Limits,
+    *,
+    older: Iterable[tuple[Catalog, Config]] = (),
 ) -> Quotas:
     """The quotas of an app's routes.
+
+    Args:
+        older: those of older versions of the API; a resource has one limit for all of them together.
 
     Raises:
         OperatorError: a rate that is none, with the place where it was written.
@@ -30,10 +41,12 @@ def quotas_of(
 
     default = quota(config.rate_limit, DEFAULT, "BACKSTAY_RATE_LIMIT")
     routes: dict[Series, Quota | None] = {observations.request("GET", path): None for path in UNLIMITED}
-    own = {r.name: quota(r.limit, r.name, f"limit of {r.name}") for r in catalog.resources.values() if r.limit}
-    for route in route_table(catalog, config):
-        if route.resource in own:
-            routes[observations.request(route.method, route.path)] = own[route.resource]
+    own = {r.name: quota(r.limit, r.name, f"limit of {r.name}") for r in catalog.declared.values() if r.limit}
+    for names, at in ((catalog, config), *older):
+        for route in route_table(names, at):
+            current = names.resources[route.resource].origin.name
+            if current in own:
+                routes[observations.request(route.method, route.path)] = own[current]
     if custom is None or not custom.limits:
         return Quotas(default, routes)
     endpoints = {path: quota(text, path, f"limit of {path}") for path, text in custom.limits.items()}

@@ -7,11 +7,12 @@ from typing import Any
 
 from ..config import Config
 from ..schema.resource import Catalog
+from ..schema.versions import Version
 from .openapi_access import optional_security, security_schemes
-from .openapi_bounds import close
+from .openapi_bounds import close, operations_of
 from .openapi_custom import Joint, join
 from .openapi_operations import Operations, json_answer, place, place_rows
-from .openapi_responses import Answers
+from .openapi_responses import LIFECYCLE, Answers
 from .openapi_schemas import Components, Json, labels_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,6 +35,8 @@ def document(
     schemes: Mapping[str, Any] | None = None,
     keys_path: str = "",
     success_flag: bool = False,
+    older: Version | None = None,
+    own_path: str = "",
 ) -> dict[str, Any]:
     """The contract of everything a program serves.
 
@@ -43,13 +46,15 @@ def document(
         schemes: ways to sign in beside the access token; see `security_schemes`.
         keys_path: where the public keys of tokens are; empty when there are none.
         success_flag: whether answers carry `"success"`.
+        older: the version that it is of, if that is an older one; then it says nothing of what has no version.
+        own_path: where it is, beside or instead of `/openapi.json`.
 
     Example:
         >>> document(catalog, Config(), title="arcade", version="1.0.0")["openapi"]
         '3.1.0'
     """
     components = Components()
-    answers = Answers(components, config, success_flag)
+    answers = Answers(components, config, success_flag, () if older is None else LIFECYCLE)
     ways = security_schemes(schemes)
     operations = Operations(catalog, config, labels_of(catalog), answers, components, tuple(ways))
     place_rows(operations)
@@ -64,11 +69,13 @@ def document(
         "info": {"title": title, "version": version, **about, "license": _LICENSE, **(info or {})},
         "servers": [_server(config)],
         "tags": [*tags, {"name": _SYSTEM, "description": "Health, metrics and this document."}],
-        "paths": operations.paths | _system(answers) | (_keys(answers, keys_path) if keys_path else {}),
+        "paths": operations.paths | _unversioned(answers, older, keys_path, own_path),
         "components": components.sections,
     }
     if custom is not None:
         join(found, custom, Joint(components, answers, optional_security(ways), config.base_path))
+    if older is not None:
+        _age(found, answers, older)
     close(found, config)
     ordered = {name: components.sections[name] for name in _SECTIONS if name in components.sections}
     found["components"] = ordered | {n: part for n, part in components.sections.items() if n not in ordered}
@@ -102,7 +109,6 @@ def _system(answers: Answers) -> Json:
     up = {"status": "ok", "dependencies": {"database": {"status": "ok", "ms": 0.1}}}
     down = {"status": "failing", "dependencies": {"database": {"status": "failing"}}}
     text: Json = {"text/plain": {}}
-    document = {"description": "This document.", "content": {"application/json": {"schema": {"type": "object"}}}}
     return {
         "/health/live": _get(
             "getLiveness",
@@ -123,10 +129,32 @@ def _system(answers: Answers) -> Json:
             "Metrics in the Prometheus text format",
             {"200": {"description": "All metrics.", "headers": answers.headers(), "content": text}, **problems},
         ),
-        "/openapi.json": _get(
-            "getOpenapi", "This document", {"200": document | {"headers": answers.headers()}, **problems}
-        ),
+        "/openapi.json": _own(answers, "getOpenapi"),
     }
+
+
+def _own(answers: Answers, name: str) -> Json:
+    """The document's own operation."""
+    content = {"application/json": {"schema": {"type": "object"}}}
+    found = {"description": "This document.", "headers": answers.headers(), "content": content}
+    return _get(name, "This document", {"200": found, **answers.problems((401, *_REFUSED))})
+
+
+def _unversioned(answers: Answers, older: Version | None, keys_path: str, own_path: str) -> Json:
+    """What is beside the API, and the document itself; of an older version the latter alone."""
+    own = {own_path: _own(answers, "getVersionOpenapi")} if own_path else {}
+    if older is not None:
+        return own
+    return _system(answers) | own | (_keys(answers, keys_path) if keys_path else {})
+
+
+def _age(found: Json, answers: Answers, older: Version) -> None:
+    """Say of every operation that it is deprecated, and that it may have ended."""
+    gone = answers.problems((410,)) if older.gone_after_sunset else {}
+    for operation in operations_of(found):
+        if older.deprecated is not None:
+            operation["deprecated"] = True
+        operation["responses"] = dict(sorted({**operation["responses"], **gone}.items()))
 
 
 def _keys(answers: Answers, path: str) -> Json:

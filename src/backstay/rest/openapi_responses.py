@@ -19,6 +19,7 @@ _NAMES = {
     406: "NotAcceptable",
     408: "RequestTimeout",
     409: "Conflict",
+    410: "Gone",
     412: "PreconditionFailed",
     413: "PayloadTooLarge",
     414: "UriTooLong",
@@ -37,6 +38,7 @@ _WORDS = {
     406: "The answer is JSON, and the Accept header does not admit it.",
     408: "The body came too slowly.",
     409: "A unique value is taken, or other rows refer to this one.",
+    410: "This version of the API has ended.",
     412: "The row has been changed since, or is not the one that was meant.",
     413: "The body is too large.",
     414: "The URL is too long.",
@@ -63,6 +65,8 @@ _LOCATION_CHARS_A_BYTE = 3
 _POLICY_CHARS_MAX = 1_024
 _DAY_S = 86_400
 _MORE_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+#: What every answer of an older version of the API may have, too.
+LIFECYCLE = ("Deprecation", "Sunset", "Link")
 #: What every answer may have: the id is always there, the others where their setting asks for them.
 _ALWAYS = ("X-Request-Id", "RateLimit", "RateLimit-Policy", "Access-Control-Allow-Origin")
 
@@ -77,10 +81,14 @@ def _headers(config: Config) -> dict[str, Json]:
     where_max = _LOCATION_CHARS_A_BYTE * (config.body_bytes_max + config.url_bytes_max)
     location = {"type": "string", "format": "uri-reference", "maxLength": where_max}
     origin = {"type": "string", "maxLength": config.url_bytes_max}
+    moment = {"type": "string", "pattern": "^@-?[0-9]{1,12}$", "maxLength": 14}
+    http_date = {"type": "string", "maxLength": len("Sun, 06 Nov 1994 08:49:37 GMT")}
     return {
+        "Deprecation": {"description": "Since when nobody should start to use it (RFC 9745).", "schema": moment},
+        "Sunset": {"description": "When it ends (RFC 8594).", "schema": http_date},
         "X-Request-Id": {"description": "The request's id, as sent or made.", "required": True, "schema": identity},
         "ETag": {"description": "Validator of this answer.", "required": True, "schema": etag},
-        "Link": {"description": "Other pages (RFC 8288).", "schema": link},
+        "Link": {"description": "Other pages (RFC 8288), and what succeeds an older version.", "schema": link},
         "Location": {"description": "Where the new row is.", "required": True, "schema": location},
         "Retry-After": {"description": "Seconds until it is worth another try.", "schema": after},
         "WWW-Authenticate": {"description": "How to sign in (RFC 6750).", "schema": policy},
@@ -92,16 +100,21 @@ def _headers(config: Config) -> dict[str, Json]:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Makes responses out of shared components."""
+    """Makes responses out of shared components.
+
+    Attributes:
+        always: headers that every answer may have, beside those of all apps.
+    """
 
     components: Components
     config: Config
     success_flag: bool = False
+    always: tuple[str, ...] = ()
 
     def headers(self, *names: str) -> Json:
         """References to headers: these, and those that every answer may have."""
         known = _headers(self.config)
-        return {n: self.components.add("headers", n, known[n]) for n in (*names, *_ALWAYS)}
+        return {n: self.components.add("headers", n, known[n]) for n in (*names, *_ALWAYS, *self.always)}
 
     def envelope(self, data: Json, meta: Json | None = None) -> Json:
         """`{"data": …}` and perhaps its meta."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ..query.payload import Action, Contract
+from ..query.payload import Contract
 from ..schema.constraints import constraints_of
 from ..schema.model import Column, Kind
 from ..schema.policy import public
@@ -113,7 +113,9 @@ def labels_of(catalog: Catalog) -> dict[str, Label]:
     for name, resource in catalog.resources.items():
         many = pascal(name)
         model = resource.table.model
-        wanted = pascal(model.__name__ if model is not None else singular(many))
+        # One that had another name is called by that: clients were generated with it.
+        own = model is not None and resource.origin.name == name
+        wanted = pascal(model.__name__ if own and model is not None else singular(many))
         one, number = wanted, 1
         while one in taken:
             number += 1
@@ -267,9 +269,8 @@ def body_schema(contract: Contract, components: Components, *, without: Iterable
         if name not in dropped:
             column = contract.columns[name]
             properties[name] = _body_value(_refer(schema, renamed), column)
-    if contract.action is Action.REPLACE:
-        note = "Ignored: the server sets it. A row can be sent back as it was read."
-        properties |= {n: {"description": note} for n in contract.resource.columns if n in contract.ignored}
+    note = "Ignored: the server sets it. A row can be sent back as it was read."
+    properties |= {n: {"description": note} for n in contract.resource.columns if n in contract.ignored}
     required = [name for name in raw.get("required", []) if name not in dropped]
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     return schema | ({"required": required} if required else {})

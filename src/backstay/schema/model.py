@@ -55,6 +55,7 @@ class Column:
         layout: how an existing file writes this datetime, learned from a sample; see `reflect`.
         server_set: the server sets it; a caller never may.
         mask: where it does not hold, the value is null to whoever asks; see `query.sight`.
+        answer: what it always is, where no table has it any more; see `schema.versions`.
         secret: nobody is ever shown it, whatever a program says.
         private: it is hidden unless a resource shows it.
         normal: puts text into the form that it is stored and compared in.
@@ -84,6 +85,7 @@ class Column:
     timezone: bool = True
     description: str = ""
     mask: sa.ColumnElement[bool] | None = None
+    answer: sa.ColumnElement[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

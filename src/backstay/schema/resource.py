@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import OperatorError, perhaps
 from .model import Column, Relationship, Schema, Table
@@ -21,6 +22,9 @@ class Resource:
         cache_s: how long public answers may be kept; no cache uses it yet.
         require_match: changes and deletes must name the version that they are of, by If-Match.
         limit: the rate of requests of one caller, where it is not the default; see `stores.limits`.
+        defaults: what a new row has in these columns where its body does not say, in an older version of the API.
+        extra: fields that an older version answers and no table has.
+        current: what it is in the current version of the API; `None` where it is that itself.
     """
 
     name: str
@@ -31,6 +35,9 @@ class Resource:
     cache_s: int = 0
     limit: str = ""
     require_match: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra: Mapping[str, Column] = field(default_factory=dict[str, Column])
+    current: Resource | None = None
 
     def __post_init__(self) -> None:
         secret = frozenset(name for name, column in self.table.columns.items() if column.secret)
@@ -39,9 +46,14 @@ class Resource:
     @property
     def columns(self) -> Mapping[str, Column]:
         """The visible columns by name."""
-        if not self.hidden:
+        if not self.hidden and not self.extra:
             return self.table.columns
-        return {n: c for n, c in self.table.columns.items() if n not in self.hidden}
+        return {n: c for n, c in self.table.columns.items() if n not in self.hidden} | dict(self.extra)
+
+    @property
+    def origin(self) -> Resource:
+        """It under the names of the current version, by which scopes, limits and records know it."""
+        return self.current or self
 
     @property
     def relationships(self) -> Mapping[str, Relationship]:
@@ -56,19 +68,29 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
-    """All resources, by path segment and by table."""
+    """All resources, by path segment and by table.
+
+    Attributes:
+        unserved: those that have no path in this version of the API; their rules hold all the same.
+    """
 
     schema: Schema
     resources: Mapping[str, Resource]
+    unserved: Mapping[str, Resource] = field(default_factory=dict[str, Resource])
     by_table: Mapping[str, Resource] = field(init=False)
     roles: frozenset[str] = field(init=False)
     permissions: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_table", {r.table.name: r for r in self.resources.values()})
-        policies = [r.policy for r in self.resources.values()]
+        policies = [r.policy for r in self.declared.values()]
         object.__setattr__(self, "roles", frozenset[str]().union(*(p.names("role") for p in policies)))
         object.__setattr__(self, "permissions", frozenset[str]().union(*(p.names("permission") for p in policies)))
+
+    @property
+    def declared(self) -> dict[str, Resource]:
+        """All that have rules, whether they are served or not."""
+        return {**self.unserved, **self.resources}
 
     def related(self, resource: Resource, name: str) -> tuple[Relationship, Resource] | None:
         """A way by its name and the resource it leads to; `None` when either is not exposed."""

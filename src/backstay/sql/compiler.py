@@ -67,7 +67,7 @@ def _compiled(scope: Scope, plan: Plan, action: str, tree: Any, outputs: tuple[O
     identity = names == [f"s{i}" for i in range(len(plan.slots))]
     return Statement(
         text=compiled.string,
-        resource=resource.name,
+        resource=resource.origin.name,
         action=action,
         outputs=outputs,
         slots=plan.slots,

@@ -77,6 +77,8 @@ class Scope:
 
     def column(self, rows: Rows, column: Column) -> Expression:
         """A column of some rows; null where a table's row is not to show it. A subquery's rows are masked already."""
+        if column.answer is not None:
+            return column.answer
         value: Expression = rows.c[column.sql.key]
         origin: Any = cast(Any, rows).element if isinstance(rows, sa.Alias) else rows
         if column.mask is None or not isinstance(origin, sa.Table):

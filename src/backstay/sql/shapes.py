@@ -119,6 +119,8 @@ def needed(scope: Scope, shape: PlanShape, rows: Rows) -> list[Any]:
     """The columns that an object and its relations read, each once."""
     found: dict[str, Any] = {}
     for column in shape.columns:
+        if column.answer is not None:
+            continue
         value = scope.column(rows, column)
         found[column.sql.key] = value if column.mask is None else value.label(column.sql.key)
     for embed in shape.embeds:
