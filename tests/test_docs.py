@@ -12,10 +12,26 @@ from typing import Any
 import pytest
 
 import backstay
+from backstay.accounts import by_mail, flows, given, proving
+from backstay.auth import (
+    api_keys,
+    attempts,
+    id_tokens,
+    impersonation,
+    mail_codes,
+    passkeys,
+    provider_client,
+    prune,
+    second_step,
+    tenancy,
+    totp,
+)
+from backstay.auth.codes import TTL_S as CODES_S
 from backstay.auth.jws import TOKEN_BYTES_MAX
 from backstay.auth.known import KNOWN_MAX
-from backstay.auth.tokens import TOKENS_MAX
-from backstay.auth.weak import PASSWORD_CHARS_MAX
+from backstay.auth.passwords import BCRYPT_ROUNDS_MIN
+from backstay.auth.tokens import LEEWAY_S, TOKENS_MAX
+from backstay.auth.weak import PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN
 from backstay.cli.new import APP
 from backstay.cli.serve import HEADER_BYTES_MAX, HEADERS_MS
 from backstay.config import SETTINGS
@@ -80,6 +96,41 @@ FIXED_LIMITS = {
     "characters of a password": PASSWORD_CHARS_MAX,
     "writes in one commit": GROUP_MAX,
     "digits of a Numeric on SQLite": DIGITS_MAX,
+}
+LIMITS_OF_ACCOUNTS = {
+    "characters of a password, at least": PASSWORD_CHARS_MIN,
+    "rounds of bcrypt in a hash that is read": BCRYPT_ROUNDS_MIN,
+    "wrong passwords for a name, until each makes the next wait": given.ACCOUNT_FREE,
+    "wrong passwords from an address, until each makes the next wait": given.IP_FREE,
+    "wrong codes of a second step of one user, until each makes the next wait": second_step.FREE,
+    "mails of a kind to one address, until each makes the next wait": mail_codes.MAILS_FREE,
+    "seconds of the longest wait": attempts.WAIT_S_MAX,
+    "seconds until a failure is forgotten": attempts.FORGET_S,
+    "seconds since signing in that do instead of a password": proving.FRESH_S,
+    "seconds for a code that proves an address": CODES_S["verify"],
+    "seconds for a code to choose a new password": CODES_S["reset"],
+    "seconds for a link or code to sign in with": mail_codes.TTL_S,
+    "tries of a code to sign in with": mail_codes.ATTEMPTS_MAX,
+    "seconds for a second step": second_step.TTL_S,
+    "tries of a second step": second_step.ATTEMPTS_MAX,
+    "steps of 30 s that a clock of one-time passwords may be off": totp.DRIFT,
+    "recovery codes": totp.RECOVERY_CODES,
+    "seconds for a passkey's answer": passkeys.TTL_S,
+    "passkeys of one user": passkeys.KEYS_MAX,
+    "seconds for a sign-in at a provider": flows.FLOW_S,
+    "seconds for an answer of a provider": int(provider_client.TIMEOUT_S),
+    "bytes of an answer of a provider": provider_client.ANSWER_BYTES_MAX,
+    "seconds that a provider's keys are believed": provider_client.KEEP_S,
+    "characters of an ID token": id_tokens.TOKEN_CHARS_MAX,
+    "API keys of one user": api_keys.KEYS_MAX,
+    "scopes of one credential": api_keys.SCOPES_MAX,
+    "seconds to which a key's last use is kept": api_keys.USE_S,
+    "seconds of an impersonation": impersonation.TTL_S,
+    "characters of a tenant's name": tenancy.NAME_CHARS_MAX,
+    "memberships remembered": tenancy.KNOWN_MAX,
+    "seconds that the clock of a server may be off": LEEWAY_S,
+    "seconds that the clock of a provider may be off": id_tokens.LEEWAY_S,
+    "days that ended sessions are kept": prune.SESSION_DAYS,
 }
 _LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.M)
@@ -178,7 +229,13 @@ def test_decisions_have_numbers_of_their_own() -> None:
     assert [title[2:6] for title in titles] == [name[:4] for name in names]
 
 
-@pytest.mark.parametrize(("limit", "value"), FIXED_LIMITS.items())
+def test_limits_that_share_a_row_are_one() -> None:
+    """A row of the page that stands for several constants is true of each."""
+    assert CODES_S["verify"] == CODES_S["email"]
+    assert by_mail.MAILS_FREE == mail_codes.MAILS_FREE
+
+
+@pytest.mark.parametrize(("limit", "value"), (FIXED_LIMITS | LIMITS_OF_ACCOUNTS).items())
 def test_fixed_limits_are_as_documented(limit: str, value: int) -> None:
     """A number that changes in the code changes on the page."""
     assert f"| {limit} | {value} |" in (ROOT / "docs/concepts/limits.md").read_text(encoding="utf-8")

@@ -31,7 +31,7 @@ LEVELS: dict[int, str] = {
     10: "http",
     11: "rest graphql live console accounts",
     12: "check",
-    13: "app exposures existing fixed versions cli testing mcp __main__",
+    13: "app runtime exposures existing fixed versions cli testing mcp __main__",
     14: "__init__",
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms.split()}

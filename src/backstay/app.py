@@ -4,62 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from . import accounts
-from .accounts import jwks
-from .accounts.wiring import Parts, Wired, wire
-from .auth.accounts import AccountOptions, Accounts, Declared
+from .auth.accounts import AccountOptions, Declared
+from .auth.tables import PREFIX as AUTH_PREFIX
 from .auth.tenancy import DeclaredTenants, Way
-from .auth.tokens import Tokens
 from .config import Config
-from .console.docs import Docs
-from .console.health import Health
-from .console.metrics import Metrics
 from .context import Context
-from .db.database import Database
-from .db.lookups import Lookups
-from .db.opened import open_database
-from .db.sessions import Sessions
-from .engine import Engine
+from .db.recording import Recorded, recorded_tables
 from .errors import OperatorError
+from .events.changes import Changes
 from .exposures import Exposure, attribute, given_or
-from .fixed import fixed_routes, lifespan
-from .http.custom import CustomEndpoints
-from .http.frame import Frame, Handler
-from .http.messages import Receive, Request, Scope, Send
-from .observe import Log, Observations, Series
-from .rest.limits import quotas_of
-from .rest.routes import Routes
-from .rest.versions import Versions
+from .fixed import lifespan
+from .http.messages import Receive, Scope, Send
+from .runtime import Runtime, start
 from .schema.declare import schema_of
 from .schema.model import Schema
 from .schema.policy import FieldRule, Policy, nobody, public
 from .services.mail import Mailer
-from .sql.dialect import Dialect
-from .stores.limits import Limits
-from .stores.opened import open_limits
-from .versions import Serving, Versioned, versions_of
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Runtime:
-    """Everything that one serving process holds."""
-
-    engine: Engine
-    database: Database
-    sessions: Sessions
-    frame: Frame
-    routes: Routes
-    health: Health
-    observations: Observations
-    dialect: Dialect
-    limits: Limits
-    accounts: Accounts | None
-    versions: Versions
+from .versions import Versioned
 
 
 class Backstay(Versioned):
@@ -260,6 +227,22 @@ class Backstay(Versioned):
         """
         return self.start().sessions.begin(context)
 
+    @property
+    def changes(self) -> Changes:
+        """The change log.
+
+        Raises:
+            OperatorError: this app writes nothing, or serves a database that is not made from models.
+
+        Example:
+            >>> async for change in app.changes.follow():  # doctest: +SKIP
+            ...     print(change.table, change.key, change.operation)
+        """
+        found = self.start().changes
+        if found is None:
+            raise OperatorError(f"{self.name} records no changes: nothing is written through it.")
+        return found
+
     def mailer(self, function: Mailer) -> Mailer:
         """Register the function that sends mail.
 
@@ -276,6 +259,10 @@ class Backstay(Versioned):
         self.seeders.append(function)
         return function
 
+    def recorded(self) -> tuple[Recorded, ...]:
+        """The tables whose changes are recorded: all of a program's own models."""
+        return () if self.existing else recorded_tables(self.schema.metadata.sorted_tables, [AUTH_PREFIX])
+
     def configure(self, **settings: Any) -> None:
         """Change settings before it starts; the command line's way in."""
         self.config = replace(self.config, **{k: v for k, v in settings.items() if v is not None})
@@ -287,13 +274,22 @@ class Backstay(Versioned):
             OperatorError: anything the operator has to mend first.
         """
         if self._runtime is None:
-            self._runtime = start(self, self._custom, self._accounts, success_flag=self._envelope == "success")
+            self._runtime = start(
+                self,
+                self._custom,
+                self._accounts,
+                recorded=self.recorded(),
+                mailer=self.mail_sender,
+                success_flag=self._envelope == "success",
+            )
         return self._runtime
 
     async def stop(self) -> None:
         """Finish what runs and close the database."""
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
+            if runtime.changes is not None:
+                runtime.changes.rest()
             if runtime.accounts is not None:
                 await runtime.accounts.close()
             runtime.versions.report()
@@ -306,65 +302,6 @@ class Backstay(Versioned):
         """ASGI."""
         runtime = self._runtime or self.start()
         if scope["type"] == "lifespan":
-            await lifespan(self.stop, receive, send)
+            await lifespan(runtime.work, self.stop, receive, send)
         else:
             await runtime.frame(scope, receive, send)
-
-
-def start(app: Backstay, custom: CustomEndpoints | None, declared: Declared | None, *, success_flag: bool) -> Runtime:
-    """Wire one process's parts."""
-    config = app.config
-    editions = app.editions()
-    catalog, older = editions[0].catalog, [(edition.catalog, edition.config) for edition in editions[1:]]
-    writes = any(r.writable and _may_write(r.policy) for r in catalog.declared.values())
-    read_only = declared is None and not writes
-    dialect, database = open_database(config, read_only=read_only)
-    observations = Observations()
-    engine = Engine(catalog, dialect, database, config, observations)
-    health = Health({"database": database.ping})
-    log = Log(config.log_format, config.log_level)
-    fixed = fixed_routes(app.openapi, health, Metrics(observations, engine, database), observations)
-    docs = Docs(app.name)
-    assets = observations.request("GET", "/docs/assets")
-    fixed[b"/docs"] = {"GET": (docs.page_of("/openapi.json"), observations.request("GET", "/docs"))}
-    sessions = Sessions(config, database.turn)
-    wired: Wired | None = None
-    if declared is not None and custom is not None:
-        parts = Parts(config, app.base_paths(), engine, sessions, Lookups(database, dialect), log, app.mail_sender)
-        wired = wire(declared, app.name, parts, custom)
-        fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
-    literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
-    serving = Serving(app, engine, observations, docs, log, literal, success_flag)
-    versions = versions_of(serving, editions, fixed)
-
-    def other(request: Request) -> tuple[Handler, Series] | None:
-        if request.path.startswith(docs.prefix):
-            return docs.asset, assets
-        if custom is None:
-            raise versions.missing(request)
-        return None
-
-    limits = open_limits(config, app.name, log)
-    tokens = Tokens(config.secret)
-    frame = Frame(
-        config,
-        versions.find_any,
-        other,
-        wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
-        observations=observations,
-        log=log,
-        quotas=quotas_of(config, catalog, custom, observations, limits, older=older),
-        fallback=custom,
-        success_flag=success_flag,
-        cookies=wired is not None,
-        visitors=declared is not None and declared.tenants is not None and declared.tenants.visitors,
-        bases=app.base_paths(),
-    )
-    log.later = frame.schedule_flush
-    known = wired.accounts if wired else None
-    routes = versions.current
-    return Runtime(engine, database, sessions, frame, routes, health, observations, dialect, limits, known, versions)
-
-
-def _may_write(policy: Policy) -> bool:
-    return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))

@@ -112,6 +112,19 @@ class Context:
         self.ip = ""
         self.scheme = "http"
 
+    def attribution(self) -> tuple[str | None, str | None, str | None]:
+        """Whose a change is: the actor (none is anonymous), the tenant, and the request's id.
+
+        The actor is `user:7` or `service:3`, or `user:1 as user:7` of who acts in another's name.
+        """
+        principal = self.principal
+        tenant = None if principal.tenant is None else str(principal.tenant)
+        if principal.is_anonymous:
+            return None, tenant, self.request_id or None
+        named = f"{principal.kind.value}:{principal.id}"
+        actor = named if principal.actor is None else f"user:{principal.actor} as {named}"
+        return actor, tenant, self.request_id or None
+
 
 @lru_cache(maxsize=1_024)
 def network_of(ip: str) -> str:

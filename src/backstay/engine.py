@@ -166,7 +166,7 @@ class Engine:
 
     def read(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """The statement's rows, at once when it is quick, else awaitable."""
-        return self._database_read(statement, statement.parameters(values, context.principal), context)
+        return self._database_read(statement, statement.parameters(values, context), context)
 
     def run(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """As `read`, with parameters that `statement.parameters` made."""
@@ -274,16 +274,11 @@ class Engine:
         context: Context,
         key: Sequence[str] = (),
     ) -> Row | None:
-        parameters = statement.parameters(values, context.principal)
+        parameters = statement.parameters(values, context)
         try:
             return await self.database.write(statement, parameters, context)
         except RefusedError:
-            refused = await self._refusals.missing_parents(statement, values, resource, context, ruled=True)
-            if refused is not None:
-                raise refused from None
-            anonymous = context.principal.is_anonymous
-            action = f"{statement.action} this row of"
-            raise ForbiddenError(action, resource.name, anonymous=anonymous) from None
+            raise await self._refusals.refused(statement, values, resource, context) from None
         except ValidationError as error:
             raise _unfound(error, resource, key) from None
         except ConstraintViolationError as violation:

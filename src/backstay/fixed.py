@@ -40,11 +40,14 @@ def described(contract: Callable[[], dict[str, Any]]) -> Handler:
     return answer
 
 
-async def lifespan(stop: Callable[[], Awaitable[None]], receive: Receive, send: Send) -> None:
+async def lifespan(
+    work: Callable[[], None], stop: Callable[[], Awaitable[None]], receive: Receive, send: Send
+) -> None:
     """Answer a server that starts and stops the app."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            work()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await stop()

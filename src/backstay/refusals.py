@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from .context import Context, Principal
 from .db.database import ConstraintViolationError, Database, Violation
+from .db.postgres_replicas import UNREACHED
 from .errors import FieldError, ForbiddenError, Problem, ValidationError
-from .query.plan import Form, PlanShape, SelectPlan, Slot, Source
+from .query.plan import Form, PlanShape, ReferrersPlan, SelectPlan, Slot, Source
 from .query.sight import Sight
+from .schema.constrained import columns_about
 from .schema.model import Column
 from .schema.policy import Standing
 from .schema.resource import Catalog, Resource
 from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
 from .sql.statement import Statement
+
+_NAME = re.compile(r"\w+")
 
 
 class Refusals:
@@ -35,34 +40,76 @@ class Refusals:
         context: Context,
     ) -> Problem:
         """What the caller is told of a constraint: the fields, never another row's content."""
-        known = Sight(self._catalog, self._standing(context.principal)).known(resource)
+        sight = Sight(self._catalog, self._standing(context.principal))
+        known = sight.known(resource)
         match violation.kind:
-            case Violation.UNIQUE:
-                names = _names(resource, violation.columns, known)
-                errors = [FieldError(n, "unique", "is taken by another row.") for n in names]
-                return Problem("CONFLICT", f"Another row of {resource.name} has the same values.", errors=errors)
+            case Violation.UNIQUE | Violation.EXCLUSION:
+                if not await self._admitted(statement, values, context):
+                    return await self.refused(statement, values, resource, context)
+                names = _names_of(resource, violation, known, preferred=sight.settable(resource))
+                return _taken(resource, names, violation.kind)
             case Violation.NOT_NULL if _from_principal(resource, violation.columns):
                 return ForbiddenError(statement.action, resource.name, anonymous=context.principal.is_anonymous)
             case Violation.NOT_NULL:
-                names = _names(resource, violation.columns, known)
+                names = _names_of(resource, violation, known)
                 return ValidationError([FieldError(n, "required", "must not be null.") for n in names])
             case Violation.FOREIGN_KEY if statement.action == "delete":
-                return Problem("STILL_REFERENCED", f"Other rows refer to this row of {resource.name}.")
+                return await self._still_referenced(statement, values, resource, context)
             case Violation.FOREIGN_KEY:
                 missing = await self.missing_parents(statement, values, resource, context)
                 if missing is None and statement.action == "create":
                     # What the server set from the principal leads nowhere: it is gone, or its tenant is.
                     return ForbiddenError("create", resource.name, anonymous=context.principal.is_anonymous)
-                detail = f"Other rows refer to this row of {resource.name}."
-                return missing or Problem("STILL_REFERENCED", detail)
+                return missing or await self._still_referenced(statement, values, resource, context)
             case Violation.CHECK:
-                named = [n for n, c in resource.table.columns.items() if _in(violation.constraint, n, c)]
-                field = max((n for n in named if n in known), key=len, default="body")
-                told = violation.constraint if violation.constraint and known.issuperset(named) else "of the table"
-                message = f"breaks the constraint {told}."
-                return ValidationError([FieldError(field, "check", message)])
+                return _broken(resource, violation, known)
             case Violation.TYPE:
                 return ValidationError([FieldError("body", "invalid_value", "a value has the wrong type.")])
+
+    async def refused(self, statement: Statement, values: list[Any], resource: Resource, context: Context) -> Problem:
+        """What the caller is told of a write whose row the rules do not admit."""
+        missing = await self.missing_parents(statement, values, resource, context, ruled=True)
+        if missing is not None:
+            return missing
+        action = f"{statement.action} this row of"
+        return ForbiddenError(action, resource.name, anonymous=context.principal.is_anonymous)
+
+    async def _admitted(self, statement: Statement, values: list[Any], context: Context) -> bool:
+        """Whether the rules admit what the write would have made: who may not write it learns no more.
+
+        It is not counted in the request, whose answer is that of a row that no other one kept out.
+        """
+        if statement.trial is None:
+            return True
+        own = Context(context.request_id, deadline=context.deadline)
+        own.read_after = UNREACHED
+        trial = statement.trial()
+        found = self._database.read(trial, trial.parameters(values, context), own)
+        return bool(found if isinstance(found, list) else await found)
+
+    async def _still_referenced(
+        self, statement: Statement, values: list[Any], resource: Resource, context: Context
+    ) -> Problem:
+        """Names the resources whose rows in sight refer to the row; of others no more than that there are some."""
+        sight = Sight(self._catalog, self._standing(context.principal))
+        referrers = tuple(sight.referrers(resource))
+        slots = [
+            (slot, value) for slot, value in zip(statement.slots, values, strict=True) if slot.form is Form.SCALAR
+        ]
+        named = [(slot, value) for slot, value in slots if slot.column in resource.key]
+        names: list[str] = []
+        if referrers and named:
+            key = tuple((slot.column, i) for i, (slot, _) in enumerate(named) if slot.column is not None)
+            plan = ReferrersPlan(Source(resource, True), key, referrers, tuple(slot for slot, _ in named))
+            asked = compile_plan(plan, self._dialect)
+            values = [value for _, value in named]
+            found = self._database.read(asked, asked.parameters(values, context), context)
+            rows = found if isinstance(found, list) else await found
+            names = [r.source.resource.name for r, refers in zip(referrers, rows[0], strict=True) if refers]
+        names = list(dict.fromkeys(names))
+        errors = [FieldError(n, "still_referenced", "has rows that refer to this one.") for n in names]
+        whose = f"Rows of {', '.join(names)}" if names else "Other rows"
+        return Problem("STILL_REFERENCED", f"{whose} refer to this row of {resource.name}.", errors=errors)
 
     async def missing_parents(
         self, statement: Statement, values: list[Any], resource: Resource, context: Context, *, ruled: bool = False
@@ -102,13 +149,8 @@ class Refusals:
         slots = (Slot(column.name, facts, Form.BODY),)
         plan = SelectPlan(source, None, (), None, PlanShape((facts,)), ((facts, 0),), None, slots)
         statement = compile_plan(plan, self._dialect)
-        found = self._database.read(statement, statement.parameters([value], context.principal), context)
+        found = self._database.read(statement, statement.parameters([value], context), context)
         return bool(found if isinstance(found, list) else await found)
-
-
-def _in(constraint: str, name: str, column: Column) -> bool:
-    """Whether a constraint's name has that of a column; in another version of the API it is called otherwise."""
-    return any(f"_{word}_" in f"_{constraint}_" for word in (name, column.sql.name))
 
 
 def _from_principal(resource: Resource, columns: Sequence[str]) -> bool:
@@ -118,6 +160,42 @@ def _from_principal(resource: Resource, columns: Sequence[str]) -> bool:
     return bool(columns) and names.issuperset(columns)
 
 
-def _names(resource: Resource, columns: Sequence[str], known: frozenset[str]) -> list[str]:
+def _taken(resource: Resource, names: Sequence[str], kind: Violation) -> Problem:
+    """Another row has the values, or conflicts with them."""
+    if kind is Violation.UNIQUE:
+        errors = [FieldError(name, "unique", "is taken by another row.") for name in names]
+        return Problem("CONFLICT", f"Another row of {resource.name} has the same values.", errors=errors)
+    errors = [FieldError(name, "exclusion", "conflicts with another row.") for name in names]
+    hint = "Another row does not allow these values: change them or that row."
+    return Problem("CONFLICT", f"Another row of {resource.name} conflicts.", errors=errors, hint=hint)
+
+
+def _broken(resource: Resource, violation: ConstraintViolationError, known: Collection[str]) -> Problem:
+    """A CHECK does not hold: each field that it is about, and its name unless that may tell of a hidden one."""
+    about = set(_columns_of(resource, violation))
+    every = [name for name, column in resource.table.columns.items() if column.sql.name in about]
+    names = [name for name in every if name in known]
+    sayable = _NAME.fullmatch(violation.constraint) and len(names) == len(every)
+    told = violation.constraint if sayable else "of the table"
+    return ValidationError([FieldError(n, "check", f"breaks the constraint {told}.") for n in names or ["body"]])
+
+
+def _names_of(
+    resource: Resource,
+    violation: ConstraintViolationError,
+    known: Collection[str],
+    *,
+    preferred: Collection[str] = (),
+) -> list[str]:
+    """The fields of a violation that may be named; those that a body can mend, where there are any."""
     by_sql = {column.sql.name: name for name, column in resource.columns.items() if name in known}
-    return [by_sql[name] for name in columns if name in by_sql] or ["body"]
+    names = [by_sql[column] for column in _columns_of(resource, violation) if column in by_sql]
+    return [name for name in names if name in preferred] or names or ["body"]
+
+
+def _columns_of(resource: Resource, violation: ConstraintViolationError) -> Sequence[str]:
+    """The database's names of the columns that a violation is about: as it tells, else as the constraint does."""
+    columns = {column.sql.name for column in resource.table.columns.values()}
+    if violation.columns and columns.issuperset(violation.columns):
+        return violation.columns
+    return columns_about(resource.table, violation.constraint, " ".join(violation.columns))

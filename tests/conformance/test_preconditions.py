@@ -71,6 +71,78 @@ async def test_create_only_does_not_change_what_is_there(fresh: Api) -> None:
     assert refused.status_code == 412
 
 
+CREATE_ONLY = {"if-none-match": "*"}
+#: What makes no row: method, path, who, body, status and the field at fault.
+UNMADE: list[tuple[str, str, str, Any, int, str]] = [
+    ("PUT", "/games/new", "", {"name": "N"}, 401, ""),
+    ("PUT", "/games/new", "ada", {"name": "N"}, 403, ""),
+    ("PUT", "/games/tetris", "ada", {"name": "N"}, 403, ""),
+    ("PUT", "/games/new", "admin", {}, 400, "name"),
+    ("PUT", "/games/new", "admin", {"name": 1}, 400, "name"),
+    ("PUT", "/games/new", "admin", {"name": "N", "slug": "other"}, 409, "slug"),
+    ("PUT", "/games/Bad%20Slug", "admin", {"name": "N"}, 404, "slug"),
+    ("PUT", "/games/new", "admin", {"name": "N", "nosuch": 7}, 400, "nosuch"),
+    ("PUT", "/games/new", "admin", {"name": "N", "owner_id": 99}, 409, "owner_id"),
+    ("PUT", "/games/tetris", "admin", {"name": "N"}, 412, ""),
+    ("PUT", "/games/tetris", "admin", {"name": "N", "slug": "tetris"}, 412, ""),
+    ("PUT", "/shelves/1,attic", "admin", {"title": "N"}, 412, ""),
+    ("PUT", "/shelves/x,attic", "admin", {"title": "N"}, 404, "user_id"),
+    ("PUT", "/shelves/1", "admin", {"title": "N"}, 404, ""),
+    ("PUT", "/scores/99", "admin", {"game_id": 1, "value": 1}, 404, ""),
+    ("PATCH", "/games/new", "admin", {"name": "N"}, 404, ""),
+    ("DELETE", "/games/new", "admin", None, 404, ""),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "who", "body", "status", "field"), UNMADE)
+async def test_no_row_is_made_where_one_is_or_may_not_be(
+    fresh: Api, method: str, path: str, who: str, body: Any, status: int, field: str
+) -> None:
+    """Refused as a create is, and with the current ETag where there is a row; nothing is changed."""
+    lists = ("/games", "/shelves", "/scores")
+    before = [await fresh.data(name, "limit=100", who="admin") for name in lists]
+    refused = await fresh.send(method, path, who=who, json=body, headers=CREATE_ONLY)
+    assert refused.status_code == status, refused.text
+    assert [error["field"] for error in refused.json()["errors"]] == ([field] if field else [])
+    if status == 412:
+        assert refused.headers["etag"] == await etag(fresh, path, "admin")
+    assert [await fresh.data(name, "limit=100", who="admin") for name in lists] == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "key"),
+    [
+        ("/games/new-one", {"name": "N"}, {"slug": "new-one"}),
+        ("/games/new-two", {"name": "N", "slug": "new-two", "price": 1.10}, {"slug": "new-two", "price": "1.10"}),
+        ("/games/new-three", {"name": "N", "id": 1, "version": 9, "created_at": "x"}, {"version": 1}),
+        ("/shelves/1,b%20c", {"title": "N"}, {"user_id": 1, "place": "b c"}),
+        ("/shelves/2,x", {"user_id": 2, "title": "N"}, {"user_id": 2, "place": "x"}),
+    ],
+)
+async def test_a_path_makes_its_row_once(fresh: Api, path: str, body: Any, key: dict[str, Any]) -> None:
+    """With `If-None-Match: *` it is created with the key of the path; without, no row is there to replace."""
+    absent = await fresh.send("PUT", path, who="admin", json={"slug": "x"} | body if "games" in path else body)
+    assert absent.status_code == 404
+    made = await fresh.send("PUT", path, who="admin", json=body, headers=CREATE_ONLY)
+    assert made.status_code == 201, made.text
+    assert key.items() <= made.json()["data"].items()
+    assert made.headers["location"] == f"/api/v1{path}"
+    assert made.headers["etag"] == await etag(fresh, path, "admin")
+    again = await fresh.send("PUT", path, who="admin", json=body, headers=CREATE_ONLY)
+    assert (again.status_code, again.headers["etag"]) == (412, made.headers["etag"])
+
+
+async def test_one_of_fifty_makes_the_row(fresh: Api) -> None:
+    """All others are told that it is there."""
+
+    async def one(number: int) -> int:
+        headers = WHO["admin"] | CREATE_ONLY
+        done = await fresh.http.put("/api/v1/games/raced", json={"name": f"n{number}"}, headers=headers)
+        return int(done.status_code)
+
+    assert sorted(await asyncio.gather(*(one(number) for number in range(50)))) == [201, *[412] * 49]
+
+
 async def test_one_of_fifty_writers_wins_each_version(fresh: Api) -> None:
     """Each counts up by one from what it read; nothing is lost."""
     http = fresh.http

@@ -42,8 +42,11 @@ REFUSED: list[tuple[str, str, str, Any, int, list[str]]] = [
     ("POST", "/settings", "", {"name": "theme"}, 409, ["name"]),
     ("POST", "/scores", "ada", {"game_id": 99, "value": 1}, 409, ["game_id"]),
     ("PATCH", "/games/tetris", "admin", {"owner_id": 99}, 409, ["owner_id"]),
-    ("DELETE", "/games/tetris", "admin", None, 409, []),
-    ("DELETE", "/users/1", "admin", None, 409, []),
+    ("DELETE", "/games/tetris", "admin", None, 409, ["scores", "comments"]),
+    (
+        *("DELETE", "/users/1", "admin", None, 409),
+        ["users", "games", "scores", "comments", "payments", "members", "shelves"],
+    ),
     # where there is nothing
     ("PATCH", "/games/nope", "admin", {"name": "x"}, 404, []),
     ("PUT", "/games/nope", "admin", GAME, 404, []),

@@ -34,6 +34,7 @@ PRINCIPALS = {
     "admin": bearer(900, roles=["admin"]),
 }
 _DIVIDER = "\n-- "
+_REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}")
 
 
 @dataclass(slots=True)
@@ -122,7 +123,8 @@ def rendered(case: Case, answer: Answer, recorded: Records) -> str:
     for name, record in recorded.items():
         for text, parameters in record.statements:
             parts.append(f"-- {name}\n{pretty(text)}")
-            parts.append(f"-- parameters\n{json.dumps(parameters, ensure_ascii=False, default=shown)}")
+            given = json.dumps(parameters, ensure_ascii=False, default=shown)
+            parts.append(f"-- parameters\n{_REQUEST_ID.sub('the request', given)}")
     parts.append(f"-- answer {answer.status}\n{body_of(answer)}".rstrip())
     return NOW.sub("<now>", "\n\n".join(parts)) + "\n"
 

@@ -294,6 +294,34 @@ def test_a_worker_that_dies_is_replaced(pages: tuple[Path, Path]) -> None:
         server.wait_until_ready()
 
 
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc to see who listens")
+@pytest.mark.parametrize("way", ["--workers", "--dev"])
+def test_no_copy_outlives_who_started_it(pages: tuple[Path, Path], way: str) -> None:
+    """After kill -9 of the process that starts workers, or restarts one, nobody holds the port any more.
+
+    What is in flight is answered: a copy ends as on SIGTERM.
+    """
+
+    async def talk(server: Server) -> None:
+        busy = await server.connect()
+        busy.send("GET", "/wait/0.8")
+        await asyncio.sleep(0.3)
+        os.kill(server.process.pid, signal.SIGKILL)
+        assert (await busy.receive())[0] == 200
+
+    several = way == "--workers"
+    with Server(*pages, *(["--workers", "2"] if several else ["--dev"])) as server:
+        copies = both_listening(server) if several else listeners(server.port)
+        assert copies
+        assert server.process.pid not in copies
+        run(talk(server))
+        deadline = time.monotonic() + 10
+        while any(Path(f"/proc/{pid}").exists() for pid in copies) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert listeners(server.port) == set()
+        assert refuses(server.port)
+
+
 def test_dev_restarts_when_a_file_changes(pages: tuple[Path, Path]) -> None:
     """--dev serves the changed app soon after it is saved, survives a file that does not parse, and stops."""
     app, database = pages
@@ -365,6 +393,37 @@ def test_a_database_without_its_tables_names_the_command(kind: str, tmp_path: Pa
     line = refusal(str(LEDGER), "--database", url, "--port", str(free_port()))
     assert "'accounts'" in line
     assert "`backstay db migrate`" in line
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_migrations_that_are_not_applied_are_told(kind: str, pages: tuple[Path, Path], tmp_path: Path) -> None:
+    """One line, of one worker, names the first file and the command; none when they are applied."""
+    app, _ = pages
+    url = f"sqlite:///{tmp_path}/told.db" if kind == "sqlite" else fresh_database()
+    database = tmp_path / "told.db" if kind == "sqlite" else url
+
+    def backstay(*words: str) -> None:
+        command = [sys.executable, "-m", "backstay", *words, str(app), "--database", url]
+        subprocess.run(command, env=environment(), cwd=tmp_path, check=True, capture_output=True)
+
+    def told(*arguments: str) -> list[str]:
+        with Server(app, database, *arguments) as server:
+            deadline = time.monotonic() + 5
+            while "reference" not in server.log and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.5)
+            return [line for line in server.log.splitlines() if "db migrate" in line]
+
+    backstay("db", "new", "pages")
+    backstay("db", "migrate")
+    assert told() == []
+    for title in ("--empty first", "--empty second"):
+        backstay("db", "new", *title.split())
+    first = next((tmp_path / "migrations").glob("*_first.py")).name
+    line = f"  warning: migrations/{first} and 1 more not applied: run `backstay db migrate`"
+    assert told("--workers", "2") == [line]
+    backstay("db", "migrate")
+    assert told() == []
 
 
 def test_a_postgresql_that_cannot_be_used_is_one_line() -> None:

@@ -109,7 +109,8 @@ def dump(url: str) -> list[tuple[object, ...]]:
     if url.startswith("sqlite"):
         file = apsw.Connection(path_of(url), flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            tables = [name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            listed = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            tables = [name for (name,) in file.execute(listed)]
             return [(table, *row) for table in tables for row in file.execute(f'SELECT * FROM "{table}"')]
         finally:
             file.close()

@@ -17,7 +17,10 @@ from pathlib import Path
 
 import psycopg
 
+from backstay import Config
 from backstay.db.engines import create_sync_engine
+from backstay.db.opened import prepare_recording
+from backstay.db.recording import recorded_tables
 from backstay.testing.postgres import PostgresServer
 from support.ledger import Base
 
@@ -94,6 +97,8 @@ def fill_ledger(url: str) -> None:
     engine = create_sync_engine(url, write=True)
     Base.metadata.create_all(engine)
     engine.dispose()
+    # As `backstay db migrate` does: a server that starts need not wait for somebody's lock then.
+    prepare_recording(Config(database_url=url), recorded_tables(Base.metadata.sorted_tables))
     rows(url, "INSERT INTO accounts (id, name) VALUES (1, 'a')")
 
 

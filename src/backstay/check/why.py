@@ -95,7 +95,8 @@ class Why:
         statement = compile_plan(plan, self._dialect)
         try:
             values = [read(raw) for read, raw in zip(statement.readers, key, strict=True)]
-            found = self._database.read(statement, statement.parameters(values, principal), Context("", principal))
+            asks = Context("", principal)
+            found = self._database.read(statement, statement.parameters(values, asks), asks)
             return bool(found if isinstance(found, list) else await found)
         except ValueError as error:
             raise OperatorError(

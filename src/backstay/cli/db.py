@@ -69,9 +69,11 @@ def migrate_command(
 ) -> None:
     """Apply every pending migration, all or none."""
     from ..db import migrate as migrations
+    from ..db.opened import prepare_recording
 
-    project = _project(_load(target, database))
-    done = migrations.migrate(project, allow_destructive=allow_destructive, warn=_warn)
+    loaded = _load(target, database)
+    done = migrations.migrate(_project(loaded), allow_destructive=allow_destructive, warn=_warn)
+    prepare_recording(loaded.app.config, loaded.app.recorded())
     if json:
         applied = [m.revision for m in done.applied]
         _print_json({"applied": applied, "current": done.current, "adopted": done.adopted})

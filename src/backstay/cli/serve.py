@@ -1,4 +1,4 @@
-"""`backstay serve`: one process in this one, several as children, or one that restarts when a file changes."""
+"""`backstay serve`: one process in this one; `supervise` has several, and the one that restarts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..db.opened import check_tables
+from ..db.pending import pending_files
 from ..errors import OperatorError
 from ..observe import Observations
 from .db import MIGRATIONS, apply_safe_migrations
 from .secret import FILE, kept_secret, make_secret
+from .supervise import CHILD, FIRST, WORKER, stop_with_parent, supervise_dev, supervise_workers
 from .target import Loaded, load_target
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from ..auth.accounts import Accounts
     from ..services.mail import Mail
 
-CHILD = "BACKSTAY_CHILD"
-FIRST, WORKER, DEV = "first", "worker", "dev"
 #: Requests leave no cycles behind, so looking for them every 700 allocations finds nothing.
 GC_ALLOCATIONS = 50_000
 DRAIN_POLL_S = 0.02
@@ -38,9 +38,6 @@ HEADERS_MS = 10_000
 HEADER_BYTES_MAX = 65_536
 #: Requests at once on one HTTP/2 connection.
 STREAMS_MAX = 128
-#: A worker that stops so soon after the first start has a fault that starting it again does not mend.
-STARTUP_S = 2.0
-OPERATOR_ERROR = 2
 
 
 def serve_target(target: str, *, workers: int | None = None, dev: bool = False, **settings: Any) -> None:
@@ -51,7 +48,7 @@ def serve_target(target: str, *, workers: int | None = None, dev: bool = False, 
     """
     child = os.environ.get(CHILD)
     if Config.from_environment(dev=dev or None).dev and not child:
-        _supervise_dev(target)
+        supervise_dev(target)
         return
     loaded = load_target(target, database=settings.pop("database", None))
     app = loaded.app
@@ -59,22 +56,29 @@ def serve_target(target: str, *, workers: int | None = None, dev: bool = False, 
     if app.config.workers > 1 and not child:
         # Here and not in the workers, which share the port: they would share another server's too.
         _check_port(app.config, shared=False)
-        _supervise_workers(app.config.workers)
+        supervise_workers(app.config.workers)
         return
     if app.config.dev:
         _prepare_dev(loaded)
-    run(app, shared_port=child in (FIRST, WORKER), quiet=child == WORKER)
+    folder = None if loaded.folder is None or app.config.dev else loaded.folder / MIGRATIONS
+    run(app, shared_port=child in (FIRST, WORKER), quiet=child == WORKER, migrations=folder)
 
 
-def run(app: Backstay, *, shared_port: bool = False, quiet: bool = False) -> None:
-    """Serve an app in this process."""
+def run(app: Backstay, *, shared_port: bool = False, quiet: bool = False, migrations: Path | None = None) -> None:
+    """Serve an app in this process.
+
+    Args:
+        shared_port: whether other processes listen on it too.
+        quiet: whether another process says where it is.
+        migrations: the folder of files that the database should have had.
+    """
     _check_port(app.config, shared=shared_port)
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_serve(app, quiet=quiet))
+        asyncio.run(_serve(app, quiet=quiet, migrations=migrations))
     else:
-        uvloop.run(_serve(app, quiet=quiet))
+        uvloop.run(_serve(app, quiet=quiet, migrations=migrations))
 
 
 def _check_port(config: Config, *, shared: bool) -> None:
@@ -90,7 +94,7 @@ def _check_port(config: Config, *, shared: bool) -> None:
             raise OperatorError(f"Cannot listen on {where} ({error.strerror}): choose another --port.") from None
 
 
-async def _serve(app: Backstay, *, quiet: bool) -> None:
+async def _serve(app: Backstay, *, quiet: bool, migrations: Path | None) -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings, HTTP2Settings
     from granian.server.embed import Server
@@ -104,6 +108,7 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
         await check_tables(runtime.database, runtime.dialect, tables)
     if runtime.accounts is not None:
         await runtime.accounts.keys.load_once()  # made with another secret, they are better found now
+    runtime.work()
     # What was imported and built lives for ever: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -127,10 +132,13 @@ async def _serve(app: Backstay, *, quiet: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    stop_with_parent(stop.set)
     serving = asyncio.ensure_future(server.serve())
     if not quiet:
         _announce(app)
         _warn_of_mail(runtime.accounts)
+        if migrations is not None:
+            _warn_of_migrations(await pending_files(migrations, runtime.database, runtime.dialect))
     waiting = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -168,6 +176,13 @@ def _warn_of_mail(accounts: Accounts | None) -> None:
         sys.stderr.write(f"  warning: nobody can register, because no mail can be sent: {hint}\n")
 
 
+def _warn_of_migrations(pending: Sequence[str]) -> None:
+    if pending:
+        names = pending[0] + (f" and {len(pending) - 1} more" if len(pending) > 1 else "")
+        sys.stderr.write(f"  warning: migrations/{names} not applied: run `backstay db migrate`\n")
+        sys.stderr.flush()
+
+
 async def _print_mail(mail: Mail) -> None:
     sys.stderr.write(f"  mail to {mail.to}: {mail.subject}\n    " + mail.text.strip().replace("\n", "\n    ") + "\n")
     sys.stderr.flush()
@@ -186,75 +201,3 @@ def _prepare_dev(loaded: Loaded) -> None:
         app.mailer(_print_mail)
     if loaded.folder is not None:
         apply_safe_migrations(loaded)
-
-
-def _supervise_workers(workers: int) -> None:
-    """Run copies of this command that share the port; one that dies is started again."""
-    stopping = False
-    failure = 0
-    children: list[subprocess.Popen[bytes]] = []
-
-    def start(kind: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "backstay", *sys.argv[1:]], env=os.environ | {CHILD: kind})
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for child in children:
-            child.terminate()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    children += [start(FIRST if i == 0 else WORKER) for i in range(workers)]
-    started = time.monotonic()
-    while not stopping:
-        time.sleep(0.1)
-        for i, child in enumerate(children):
-            code = child.poll()
-            if code is None or stopping:
-                continue
-            if code == OPERATOR_ERROR or time.monotonic() - started < STARTUP_S:
-                failure = code or 1
-                stop()
-            else:
-                sys.stderr.write(f"a worker stopped with code {code}: starting another\n")
-                children[i] = start(WORKER)
-    for child in children:
-        child.terminate()  # a signal may have come before all of them were there
-        child.wait()
-    if failure:
-        raise SystemExit(failure)
-
-
-def _supervise_dev(target: str) -> None:
-    """Run a copy of this command and start it again when a Python file changes."""
-    from watchfiles import PythonFilter, watch
-
-    where = Path(target).parent if target.endswith(".py") else Path.cwd()
-    stopping = False
-
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "backstay", *sys.argv[1:]], env=os.environ | {CHILD: DEV})
-
-    child = start()
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-        child.terminate()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    # The child writes migrations itself; those must not restart it.
-    watched = PythonFilter(ignore_paths=[str(where.resolve() / MIGRATIONS)])
-    for changes in watch(where, watch_filter=watched, rust_timeout=200, yield_on_timeout=True):
-        if stopping:
-            break
-        if changes:
-            names = ", ".join(sorted({Path(path).name for _, path in changes}))
-            sys.stderr.write(f"{names} changed: restarting\n")
-            child.terminate()
-            child.wait()
-            child = start()
-    child.terminate()  # a signal may have come while it was restarted
-    child.wait()

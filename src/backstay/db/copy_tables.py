@@ -13,9 +13,10 @@ from ..schema.indexes import index_tables_of
 from ..schema.model import Column, Kind, Table
 from ..schema.reflect import reflect
 from .migration_database import table_names
+from .recording import METADATA
 
 #: What is ours or the tools': it is not data of the app.
-INTERNAL = frozenset({"alembic_version", "backstay_copy"})
+INTERNAL = frozenset({"alembic_version", "backstay_copy", *METADATA.tables})
 
 
 def tables_of_models(source: sa.Connection, metadata: sa.MetaData) -> list[sa.Table]:

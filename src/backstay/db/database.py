@@ -19,6 +19,7 @@ class Violation(Enum):
     """The kinds of constraint."""
 
     UNIQUE = "unique"
+    EXCLUSION = "exclusion"
     FOREIGN_KEY = "foreign_key"
     CHECK = "check"
     NOT_NULL = "not_null"

@@ -96,8 +96,11 @@ def create_sync_engine(
     return engine
 
 
-def create_session_engine(config: Config, *, write: bool = False) -> AsyncEngine:
+def create_session_engine(config: Config, *, write: bool = False, on_connect: OnConnect | None = None) -> AsyncEngine:
     """An asyncio engine for ORM sessions, whose connections are few; read-only unless `write` says otherwise.
+
+    Args:
+        on_connect: prepares SQLite's connection to write.
 
     Its failures are a caller's to see: a PostgreSQL server that cannot be reached is `UNAVAILABLE`.
     """
@@ -116,6 +119,8 @@ def create_session_engine(config: Config, *, write: bool = False) -> AsyncEngine
             connection.pragma("foreign_keys", True)
             connection.pragma("synchronous", 2)
             connection.set_busy_timeout(int(config.request_timeout_s * 1_000))
+            if on_connect is not None:
+                on_connect(connection)
 
         # One: a file has one writer at a time, and a queue here is fairer than SQLite's waiting.
         return apsw_async.create_apsw_async_engine(

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from ..context import ANONYMOUS, Context
+from ..context import Context
 from ..sql.dialect import Dialect
 from ..sql.lookup import lookup
 from ..sql.statement import Statement
@@ -36,7 +36,7 @@ class Lookups:
         """
         own = Context(context.request_id, deadline=context.deadline)
         own.read_after = UNREACHED
-        found = self._database.read(statement, statement.parameters(values, ANONYMOUS), own)
+        found = self._database.read(statement, statement.parameters(values, own), own)
         return _decoded(found) if isinstance(found, list) else _awaited(found)
 
     async def rows(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows:

@@ -20,8 +20,7 @@ from .migration_database import broken_references, drop_everything, in_memory, p
 from .migration_diff import Difference, Operation, Risk, code_of, differences, safe_part
 from .migration_files import Draft, Migration, load_migrations, write_migration
 from .migration_steps import Direction, Warn, run_step
-
-VERSION_TABLE = "alembic_version"
+from .pending import VERSION_TABLE
 
 _VERSIONS = sa.Table(
     VERSION_TABLE,

@@ -23,6 +23,8 @@ from .postgres_job import Job
 from .postgres_opener import Opener
 from .postgres_pool import Pool
 from .postgres_replicas import POSITION, UNREACHED, Replicas
+from .recording import Recorded
+from .recording_postgres import record_changes
 
 #: A read that took so long has a lane of its own from then on, until it is quick there.
 SLOW_S = 0.05
@@ -41,7 +43,7 @@ class PostgresDatabase:
         OperatorError: the server cannot be reached now.
     """
 
-    def __init__(self, config: Config, *, read_only: bool = False) -> None:
+    def __init__(self, config: Config, *, read_only: bool = False, recorded: Sequence[Recorded] = ()) -> None:
         if config.pool_mode not in POOL_MODES:
             raise OperatorError(f"BACKSTAY_POOL_MODE={config.pool_mode!r} is neither session nor transaction.")
         if config.pool_size < POOL_SIZE_MIN:
@@ -53,6 +55,8 @@ class PostgresDatabase:
             first = connect(conninfo)
         except ConnectionError as error:
             raise unreachable(config.database_url, error) from None
+        if recorded:
+            record_changes(first, recorded)
         opener = Opener(conninfo, first, prepare=config.pool_mode == "session")
         self._primary = Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
         urls = [url.strip() for url in config.replicas.split(",") if url.strip()]

@@ -28,7 +28,7 @@ _KINDS: Mapping[str, Violation] = {
     "23503": Violation.FOREIGN_KEY,
     "23514": Violation.CHECK,
     "23502": Violation.NOT_NULL,
-    "23P01": Violation.UNIQUE,
+    "23P01": Violation.EXCLUSION,
     "23001": Violation.FOREIGN_KEY,
 }
 #: Values that a type or a column cannot hold, which no contract of ours foresaw.

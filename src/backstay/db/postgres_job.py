@@ -74,12 +74,7 @@ class Job:
 
     def take(self, result: Any) -> None:
         """Read the rows of a result: what is no number stays the bytes that PostgreSQL sent."""
-        whole = self.statement.whole
-        value = result.get_value
-        self.rows = [
-            tuple([_read(value(row, column), number=number) for column, number in enumerate(whole)])
-            for row in range(result.ntuples)
-        ]
+        self.rows = rows_of(result, self.statement)
 
     def finish(self) -> None:
         """Give the rows to whoever waits."""
@@ -100,6 +95,16 @@ class Job:
     def late(self, now: float) -> bool:
         """Whether its request's deadline has passed; `now` is of `time.monotonic`."""
         return now > self.context.deadline
+
+
+def rows_of(result: Any, statement: Statement) -> list[Row]:
+    """The rows of a result."""
+    whole = statement.whole
+    value = result.get_value
+    return [
+        tuple([_read(value(row, column), number=number) for column, number in enumerate(whole)])
+        for row in range(result.ntuples)
+    ]
 
 
 def _read(value: bytes | None, *, number: bool) -> Any:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from ..config import Config
 from ..context import Context
 from ..errors import Problem
+from ..sql.postgresql import BY_SETTING
 from .engines import create_session_engine
+from .recording import Attribution, Recorded
+from .recording_sqlite import record_changes
+from .sqlite_connection import register_functions
 
 Turn = Callable[[Context], AbstractAsyncContextManager[None]]
 _CONTEXT = "backstay_context"
@@ -36,10 +41,15 @@ class Sessions:
 
     Args:
         turn: see `Database.turn`.
+        recorded: the tables whose changes are recorded, as those of the context of `begin`.
     """
 
-    def __init__(self, config: Config, turn: Turn = lambda context: nullcontext()) -> None:
+    def __init__(
+        self, config: Config, turn: Turn = lambda context: nullcontext(), recorded: Sequence[Recorded] = ()
+    ) -> None:
         self._config = config
+        self._recorded = recorded
+        self._attribution = Attribution()
         self._turn = turn
         self._reading: AsyncEngine | None = None
         self._writing: AsyncEngine | None = None
@@ -78,6 +88,7 @@ class Sessions:
         try:
             async with bound, self._turn(context), _session(self._writing, context) as session, session.begin():
                 info = session.info
+                await self._attribute(session, context)
                 yield session
         except PoolTimeoutError:
             raise _unavailable("Too many transactions are waiting.") from None
@@ -93,6 +104,19 @@ class Sessions:
         for listener in self._committed:
             listener(info)
 
+    def _record(self, connection: Any) -> None:
+        """Prepare SQLite's one connection that writes."""
+        register_functions(connection)
+        record_changes(connection, self._recorded, self._attribution)
+
+    async def _attribute(self, session: AsyncSession, context: Context) -> None:
+        """Say whose the changes of a transaction are; it does not count as a statement of the request."""
+        self._attribution.of(context)
+        if self._recorded and session.get_bind().dialect.name == "postgresql":
+            raw = await (await session.connection()).get_raw_connection()
+            said = orjson.dumps(context.attribution()).decode()
+            await cast(Any, raw.driver_connection).execute("SELECT set_config(%s, %s, true)", (BY_SETTING, said))
+
     async def close(self) -> None:
         """Let go of the connections."""
         for engine in (self._reading, self._writing):
@@ -100,7 +124,7 @@ class Sessions:
                 await engine.dispose()
 
     def _engine(self, *, write: bool) -> AsyncEngine:
-        engine = create_session_engine(self._config, write=write)
+        engine = create_session_engine(self._config, write=write, on_connect=self._record if write else None)
         event.listen(engine.sync_engine, "before_cursor_execute", _count)
         return engine
 

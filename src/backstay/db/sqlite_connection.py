@@ -57,11 +57,16 @@ def open_connection(
         raise OperatorError(f"Cannot open the database file {path!r} ({reason}): check the path.") from None
     if result_bytes_max is not None:
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, result_bytes_max)
+    register_functions(connection)
+    return connection
+
+
+def register_functions(connection: apsw.Connection) -> None:
+    """Give a connection the functions that statements call."""
     connection.create_scalar_function(BASE64, cast(Any, _base64), 1, deterministic=True)
     connection.create_scalar_function(JSON_CONTAINS, cast(Any, _json_contains), 2, deterministic=True)
     connection.create_scalar_function(FLOAT_TEXT, cast(Any, _float_text), 1, deterministic=True)
     connection.create_scalar_function(ROUNDED, cast(Any, _rounded), 1, deterministic=True)
-    return connection
 
 
 def _base64(value: Any) -> str | None:
@@ -139,6 +144,8 @@ def translated(error: apsw.Error) -> Exception:
     if isinstance(error, apsw.ConstraintError):
         kind = _KINDS.get(cast(Any, error).extendedresult, Violation.CHECK)
         subject = str(error).partition(" failed: ")[2]
+        if subject.startswith("index '"):
+            return ConstraintViolationError(kind, (), subject.removeprefix("index '").removesuffix("'"))
         if kind in (Violation.UNIQUE, Violation.NOT_NULL):
             return ConstraintViolationError(kind, [name.rpartition(".")[2] for name in subject.split(", ")])
         return ConstraintViolationError(kind, (), subject)

@@ -23,6 +23,7 @@ from ..context import Context
 from ..errors import OperatorError, Problem
 from ..sql.statement import Statement
 from .database import Gauges, Row
+from .recording import Recorded
 from .sqlite_connection import open_connection, translated
 from .sqlite_writer import Writer
 
@@ -73,11 +74,11 @@ class SqliteDatabase:
         read_only: never change the file, not even its journal mode.
     """
 
-    def __init__(self, config: Config, *, read_only: bool = False) -> None:
+    def __init__(self, config: Config, *, read_only: bool = False, recorded: Sequence[Recorded] = ()) -> None:
         self.path = path_of(config.database_url)
         self._config = config
         # The writer first: it creates the file and its write-ahead log.
-        self._writer = None if read_only else Writer(self.path, waiting_max=config.write_queue_max)
+        self._writer = None if read_only else Writer(self.path, waiting_max=config.write_queue_max, recorded=recorded)
         bound = config.result_bytes_max
         self._reader = open_connection(self.path, cache_kib=65_536, result_bytes_max=bound)
         calls_max = max(1, int(config.inline_budget_ms * STEPS_PER_MS / STEPS_PER_CALL))
@@ -178,7 +179,7 @@ class SqliteDatabase:
         context.statements += 1
         started = time.perf_counter()
         try:
-            return await self._writer.submit(statement, parameters, context.deadline)
+            return await self._writer.submit(statement, parameters, context)
         finally:
             _count(statement, context, time.perf_counter() - started)
 

@@ -21,9 +21,12 @@ from typing import Any
 
 import apsw
 
+from ..context import Context
 from ..errors import Problem
 from ..sql.statement import Output, Statement
 from .database import RefusedError, Row
+from .recording import Attribution, Recorded
+from .recording_sqlite import make_tables, record_changes
 from .sqlite_connection import open_connection, translated
 from .sqlite_turns import Turn
 
@@ -36,7 +39,7 @@ class Write:
 
     statement: Statement
     parameters: Sequence[Any]
-    deadline: float
+    context: Context
     future: asyncio.Future[Row | None]
     loop: asyncio.AbstractEventLoop
     outcome: Any = None
@@ -46,11 +49,15 @@ class Write:
 class Writer:
     """Runs writes in order of arrival; `submit` from the event loop, the rest happens in its thread."""
 
-    def __init__(self, path: str, *, waiting_max: int) -> None:
+    def __init__(self, path: str, *, waiting_max: int, recorded: Sequence[Recorded] = ()) -> None:
         self._path = path
         self._waiting_max = waiting_max
         self._queue: queue.SimpleQueue[Write | Turn | None] = queue.SimpleQueue()
         self._connection = open_connection(path, write=True)
+        self._attribution = Attribution()
+        if recorded:
+            make_tables(self._connection)
+            record_changes(self._connection, recorded, self._attribution)
         self._thread = threading.Thread(target=self._run, name="backstay-writer", daemon=True)
         self._thread.start()
 
@@ -59,7 +66,7 @@ class Writer:
         """Writes that wait for their turn."""
         return self._queue.qsize()
 
-    def submit(self, statement: Statement, parameters: Sequence[Any], deadline: float) -> asyncio.Future[Row | None]:
+    def submit(self, statement: Statement, parameters: Sequence[Any], context: Context) -> asyncio.Future[Row | None]:
         """Queue a write; the future resolves once it is durable.
 
         Raises:
@@ -68,7 +75,7 @@ class Writer:
         self._admit()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Row | None] = loop.create_future()
-        self._queue.put(Write(statement, parameters, deadline, future, loop))
+        self._queue.put(Write(statement, parameters, context, future, loop))
         return future
 
     @asynccontextmanager
@@ -157,11 +164,12 @@ class Writer:
         return []
 
     def _attempt(self, write: Write) -> bool:
-        if write.future.cancelled() or time.monotonic() > write.deadline:
+        if write.future.cancelled() or time.monotonic() > write.context.deadline:
             write.error = Problem("UNAVAILABLE", "The write waited too long.", headers=(("retry-after", "1"),))
             return False
+        self._attribution.of(write.context)
         try:
-            run = _run_guarded if write.statement.guarded else _run_plain
+            run = run_guarded if write.statement.guarded else _run_plain
             write.outcome = run(self._connection, write.statement, write.parameters)
         except apsw.Error as error:
             write.error = translated(error)
@@ -177,17 +185,22 @@ def _run_plain(connection: apsw.Connection, statement: Statement, parameters: Se
     return rows[0] if rows else None
 
 
-def _run_guarded(connection: apsw.Connection, statement: Statement, parameters: Sequence[Any]) -> Row | None:
+def run_guarded(connection: apsw.Connection, statement: Statement, parameters: Sequence[Any]) -> Row | None:
+    """Run a write in a savepoint: nothing of it remains if it is refused.
+
+    Raises:
+        RefusedError: its row's check does not admit it.
+    """
     connection.execute("SAVEPOINT write")
     try:
         row = _run_plain(connection, statement, parameters)
-        if row is not None and not row[statement.position(Output.ALLOWED)]:
+        if row is not None and statement.guarded and not row[statement.position(Output.ALLOWED)]:
             raise RefusedError
     except BaseException as error:
         refused = False
         if connection.in_transaction:
             connection.execute("ROLLBACK TO write")
-            refused = _is_foreign_key(error) and _is_refused(connection, statement, parameters)
+            refused = statement.guarded and _is_foreign_key(error) and _is_refused(connection, statement, parameters)
             connection.execute("RELEASE write")
         if refused:
             raise RefusedError from None

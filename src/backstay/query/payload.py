@@ -32,6 +32,8 @@ class Action(Enum):
     CREATE = "create"
     UPDATE = "update"
     REPLACE = "replace"
+    #: A create at the path of its key, whose body may be one of a replacement.
+    MAKE = "make"
 
 
 def _finite(value: Decimal) -> Decimal:
@@ -163,7 +165,7 @@ class Contract:
         self.visible = frozenset(resource.columns if visible is None else visible)
         #: A replacement that does not name these leaves them: who sends a row back may not have seen them.
         self.kept = frozenset(name for name, own in resource.policy.fields.items() if own.by_row)
-        if action is not Action.CREATE:
+        if action in (Action.UPDATE, Action.REPLACE):
             keys = set(resource.table.key)
             self.columns = {n: c for n, c in self.columns.items() if n not in keys}
         members: dict[str, Any] = {}
@@ -177,7 +179,8 @@ class Contract:
             members[name] = NotRequired[kind] if optional else kind
         # A replacement may carry back what the server sets, so that a caller can send a row as it was read. What no
         # table has any more was never refused.
-        known = self.visible if action is Action.REPLACE else self.visible & resource.extra.keys()
+        lenient = action in (Action.REPLACE, Action.MAKE)
+        known = self.visible if lenient else self.visible & resource.extra.keys()
         ignored = known - set(self.columns)
         self.ignored = ignored
         for name in ignored:

@@ -238,7 +238,25 @@ class DeletePlan:
     marked: Column | None = None
 
 
-Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan
+@dataclass(frozen=True, slots=True, eq=False)
+class Referrer:
+    """Rows that may be seen, `source`, and a foreign key of theirs, `(local, remote)` by column."""
+
+    pairs: tuple[tuple[sa.Column[Any], sa.Column[Any]], ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferrersPlan:
+    """Which of these refer to the row of a key."""
+
+    source: Source
+    key: tuple[tuple[Column, int], ...]
+    referrers: tuple[Referrer, ...]
+    slots: tuple[Slot, ...]
+
+
+Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan | ReferrersPlan
 
 
 def both(left: Folded, right: Folded) -> Folded:

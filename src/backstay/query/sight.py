@@ -6,7 +6,7 @@ principal is unknown to it, and one that is hidden in some rows is null there, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..schema.policy import FieldRule, Folded, Policy, Standing, fold, me, publi
 from ..schema.resource import Catalog, Resource
 from .ir import Deleted
 from .payload import writable_columns
-from .plan import Source, both
+from .plan import Referrer, Source, both
 
 
 @dataclass(slots=True)
@@ -57,6 +57,17 @@ class Sight:
             return None
         readable = fold(resource.policy.read if rule is None else rule, self.standing)
         return Source(resource, both(readable, self.scope(resource)))
+
+    def referrers(self, resource: Resource) -> Iterator[Referrer]:
+        """What can keep a row from being deleted: rows in sight, by foreign keys that may be known."""
+        for other in self.catalog.resources.values():
+            source = self.source(other)
+            for constraint in _refusing(other.table.sql, resource.table.sql) if source.rule is not False else ():
+                pairs = tuple((element.parent, element.column) for element in constraint.elements)
+                local = [other.table.column_of(column) for column, _ in pairs]
+                seen = self.columns(other)
+                if all(c is not None and c.name in seen and seen[c.name].mask is None for c in local):
+                    yield Referrer(pairs, source)
 
     def _resource_of(self, sql: sa.FromClause) -> Resource | None:
         """The resource of a table; of one that is not exposed, one that everybody may read."""
@@ -126,6 +137,15 @@ class Sight:
         """The names of all ways that can be gone."""
         found = {name: self.related(resource, name) for name in resource.relationships}
         return {name: way[1] for name, way in found.items() if way is not None}
+
+
+def _refusing(table: sa.FromClause, target: sa.FromClause) -> list[sa.ForeignKeyConstraint]:
+    """The foreign keys to a table that do not let go of its rows."""
+    if not isinstance(table, sa.Table):
+        return []
+    keys = sorted(table.foreign_key_constraints, key=lambda key: [column.name for column in key.columns])
+    kept = ("NO ACTION", "RESTRICT")
+    return [k for k in keys if k.referred_table is target and (k.ondelete or kept[0]).upper() in kept]
 
 
 def in_tenant(table: Table, standing: Standing) -> Folded:

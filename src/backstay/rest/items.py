@@ -21,7 +21,8 @@ from ..schema.resource import Resource
 from ..sql.statement import Output, Statement
 from . import params
 from .bodies import check_media_type, parse_object
-from .preconditions import unmet, versions_wanted
+from .preconditions import create_only, unmet, versions_wanted
+from .put_new import check_repeated, current_etag, key_members, makes_rows, unfit_key
 from .replies import Envelope, conditional, etag_of, location, too_large
 
 Written = TypeVar("Written")
@@ -113,7 +114,9 @@ class Items:
 
     async def _create(self, request: Request, fixed: dict[str, Any] | None) -> Response:
         """`fixed` are the columns that a nested route sets."""
-        fields = await self._fields(request, Action.CREATE, fixed)
+        return await self._insert(await self._fields(request, Action.CREATE, fixed), request)
+
+    async def _insert(self, fields: dict[str, Any], request: Request) -> Response:
         statement, row = await self._engine.insert(self._resource, fields, request.context)
         key: list[object] = orjson.loads(output(statement, row, Output.KEY))
         where = location(self._config, self._resource.name, key)
@@ -159,8 +162,27 @@ class Items:
     async def replace(self, request: Request) -> Response:
         """`PUT /{resource}/{key}`: absent fields take their default or null."""
         standing = self._engine.standing(request.context.principal)
+        if create_only(request) and makes_rows(self._resource, self.contract(Action.MAKE, standing).columns):
+            return await self._put_new(request)
         defaults = self.contract(Action.REPLACE, standing).defaults()
         return await self._change(request, defaults | await self._fields(request, Action.REPLACE))
+
+    async def _put_new(self, request: Request) -> Response:
+        """A row with the key of the path; one that is there already is left as it is.
+
+        Where it is not seen, the answer is that of a create: the key is taken.
+        """
+        try:
+            fields = await self._fields(request, Action.MAKE, key_members(self._resource, request.key))
+        except ValidationError as error:
+            raise unfit_key(error, self._resource) from None
+        try:
+            return await self._insert(fields, request)
+        except Problem as problem:
+            etag = await current_etag(self.get, request) if problem.code == "CONFLICT" else b""
+            if not etag:
+                raise
+            raise unmet(request, self._resource, etag) from None
 
     async def _change(self, request: Request, fields: dict[str, Any]) -> Response:
         async def change(version: int | None) -> tuple[Statement, Row]:
@@ -201,6 +223,7 @@ class Items:
         return self._written(statement, row, 200, [])
 
     async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The fields of the body, and those that the path sets; only a row's own path may be repeated by its body."""
         _refuse_parameters(request)
         check_media_type(request.headers.get(b"content-type"))
         body = await request.body()
@@ -208,9 +231,10 @@ class Items:
         found = parse_object(body, ignored=contract.ignored)
         if fixed:
             given = sorted(set(fixed) & set(found))
-            if given:
+            if given and action is not Action.MAKE:
                 raise invalid(given[0], "read_only", "is set by the path.")
-            body = _joined(body, found, fixed)
+            check_repeated(found, fixed)
+            body = _joined(body, found, {name: value for name, value in fixed.items() if name not in given})
         return contract.validate(body)
 
     def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
@@ -227,6 +251,6 @@ def _refuse_parameters(request: Request) -> None:
 
 def _joined(body: bytes, found: dict[str, Any], fixed: dict[str, Any]) -> bytes:
     """The object with more members; its own stay as they were written, because parsing may have rounded them."""
-    if not found:
-        return orjson.dumps(fixed)
+    if not found or not fixed:
+        return orjson.dumps(fixed) if fixed else body
     return orjson.dumps(fixed)[:-1] + b"," + body.partition(b"{")[2]

@@ -107,7 +107,7 @@ class Lists:
                 _keep(self._memo, (request.query, standing), asked, MEMO_MAX)
         parameters = asked.parameters
         if parameters is None:
-            parameters = asked.statement.parameters(asked.values, request.context.principal)
+            parameters = asked.statement.parameters(asked.values, request.context)
             if asked.statement.repeatable:
                 asked.parameters = parameters
         found = self._engine.run(asked.statement, parameters, request.context)

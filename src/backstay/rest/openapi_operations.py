@@ -15,6 +15,7 @@ from .openapi_access import BEARER, Rule, open_to_all, optional_security, readab
 from .openapi_examples import body_example, row_example
 from .openapi_responses import Answers
 from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema, singular
+from .put_new import makes_rows
 from .replies import ETAGS_BYTES_MAX
 from .routes import RESTORE, collection_methods, item_methods, nested_lists, restores
 
@@ -141,6 +142,12 @@ def _conditions(operations: Operations, resource: Resource) -> Json:
     schema = {"type": "string", "maxLength": ETAGS_BYTES_MAX}
     header = {"name": "If-Match", "in": "header", "required": needed, "description": text, "schema": schema}
     return {"parameters": [operations.components.add("parameters", "If-Match", header)]}
+
+
+def _create_only() -> Json:
+    text = "`*` makes a row with this key, and leaves one that is there as it is (412)."
+    schema = {"type": "string", "maxLength": ETAGS_BYTES_MAX}
+    return {"name": "If-None-Match", "in": "header", "description": text, "schema": schema}
 
 
 def _unmet(resource: Resource) -> tuple[int, ...]:
@@ -310,7 +317,19 @@ def _change(operations: Operations, resource: Resource, path: str, action: Actio
             **operations.problems(404, 409, *_unmet(resource), *_BODY),
         },
     }
+    if whole and makes_rows(resource):
+        _make(operations, resource, operation)
     operations.add("put" if whole else "patch", path, resource, f"{action.value}{label.one}", operation)
+
+
+def _make(operations: Operations, resource: Resource, operation: Json) -> None:
+    """What a replacement does besides where its path may make the row."""
+    operation["description"] += " With `If-None-Match: *` it makes a row and changes none; the path sets the key."
+    made = operations.components.add("parameters", "CreateOnly", _create_only())
+    operation["parameters"] = [*operation.get("parameters", ()), made]
+    row, ref = operations.row(resource), operations.ref(resource)
+    operation["responses"]["201"] = operations.answers.item(ref, row, "The new row.", "Location")
+    operation["responses"] |= operations.problems(412)
 
 
 def _delete(operations: Operations, resource: Resource, path: str) -> None:

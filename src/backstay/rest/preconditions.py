@@ -29,7 +29,7 @@ def versions_wanted(request: Request, resource: Resource) -> tuple[int, ...] | N
     Raises:
         Problem: `VALIDATION_ERROR` for too many of them.
     """
-    if _create_only(request):
+    if create_only(request):
         return NEVER
     header = request.headers.get(b"if-match")
     if header is None:
@@ -43,13 +43,14 @@ def versions_wanted(request: Request, resource: Resource) -> tuple[int, ...] | N
     return tuple(dict.fromkeys(int(match[1]) for match in found)) or NEVER
 
 
-def _create_only(request: Request) -> bool:
+def create_only(request: Request) -> bool:
+    """Whether a write is wanted only where there is no row (RFC 9110 §13.1.2)."""
     return request.headers.get(b"if-none-match", b"").strip() == b"*"
 
 
 def unmet(request: Request, resource: Resource, etag: bytes) -> Problem:
     """What is told to who may write the row, whose current validator is `etag`."""
-    if _create_only(request):
+    if create_only(request):
         detail = f"A row of {resource.name} is there."
     elif b"if-match" not in request.headers:
         return Problem("PRECONDITION_REQUIRED", f"Writes to {resource.name} name the version that they change.")

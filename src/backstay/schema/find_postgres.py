@@ -23,7 +23,7 @@ PRIVILEGE_NOTE = "this database role may not write to it."
 INHERITED_NOTE = "other tables inherit from it, so that several rows may have the same key."
 REWRITTEN_NOTE = "it has rules that rewrite what is written to it."
 
-_INTERNAL = frozenset({"alembic_version"})
+_INTERNAL = frozenset({"alembic_version", "backstay_changes", "backstay_idempotency"})
 #: Kinds whose values cannot stand in a path.
 _NO_KEY = frozenset({Kind.ARRAY, Kind.RANGE, Kind.OPAQUE, Kind.JSON})
 

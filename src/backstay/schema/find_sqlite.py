@@ -22,7 +22,7 @@ SAMPLE_CHARS_MAX = 40
 
 #: Shadow tables by the names that full-text and R-Tree modules give them, for modules that are not loaded.
 _SHADOWS = re.compile(r"_(content|segments|segdir|docsize|stat|data|idx|config|node|rowid|parent)\Z")
-_INTERNAL = re.compile(r"sqlite_|alembic_version\Z", re.IGNORECASE)
+_INTERNAL = re.compile(r"sqlite_|(alembic_version|backstay_changes|backstay_idempotency)\Z", re.IGNORECASE)
 _GENERATED = (2, 3)
 _HIDDEN = 1
 

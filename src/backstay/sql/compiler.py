@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from ..context import Principal
+from ..context import Context
 from ..query.ir import KeysetPage, Op
 from ..query.plan import (
     AggregatePlan,
@@ -17,6 +18,7 @@ from ..query.plan import (
     Form,
     InsertPlan,
     Plan,
+    ReferrersPlan,
     SelectPlan,
     Slot,
     UpdatePlan,
@@ -25,9 +27,10 @@ from ..schema.base import utc_now
 from ..schema.kinds import facts_of, kind_of
 from ..schema.model import Column, Kind, Table
 from ..schema.policy import ME_PREFIX
-from .dialect import Dialect
+from .dialect import BY, Dialect
 from .keysets import build_keyset_list
 from .reads import build_aggregate, build_item, build_list
+from .refused import build_referrers, build_trial
 from .scope import Scope
 from .statement import Binder, Output, Reader, Statement
 from .writes import build_delete, build_insert, build_update
@@ -38,10 +41,24 @@ PRINCIPALS_MAX = 256
 
 def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
     """The Statement of a Plan in one dialect."""
+    scope = _scope(plan, dialect)
+    action, (tree, outputs) = _build(scope, plan)
+    return _compiled(scope, plan, action, tree, outputs)
+
+
+def _compile_trial(plan: InsertPlan | UpdatePlan, dialect: Dialect) -> Statement:
+    scope = _scope(plan, dialect)
+    return _compiled(scope, plan, "trial", *build_trial(scope, plan))
+
+
+def _scope(plan: Plan, dialect: Dialect) -> Scope:
     rows = plan.source.resource.table.sql
     taken = {table.name for table in rows.metadata.tables.values()} if isinstance(rows, sa.Table) else ()
-    scope = Scope(dialect, plan.slots, taken)
-    action, (tree, outputs) = _build(scope, plan)
+    return Scope(dialect, plan.slots, taken)
+
+
+def _compiled(scope: Scope, plan: Plan, action: str, tree: Any, outputs: tuple[Output, ...]) -> Statement:
+    dialect, guarded = scope.dialect, Output.ALLOWED in outputs
     compiled = cast(SQLCompiler, tree.compile(dialect=dialect.core))
     resource = plan.source.resource
     names = list(compiled.positiontup or ())
@@ -56,10 +73,11 @@ def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
         slots=plan.slots,
         readers=tuple(_reader(scope, i, slot) for i, slot in enumerate(plan.slots)),
         binders=None if identity else binders,
-        guarded=Output.ALLOWED in outputs,
+        guarded=guarded,
         repeatable=isinstance(plan, SelectPlan | AggregatePlan) and not any(n.startswith(ME_PREFIX) for n in names),
         many=Output.KEYS in outputs,
         labels=tuple(_label(name, plan.slots) for name in names),
+        trial=partial(_compile_trial, cast("InsertPlan | UpdatePlan", plan), dialect) if guarded else None,
     )
 
 
@@ -74,13 +92,13 @@ class _Clock:
         """The binder that reads the time."""
         self.free = False
 
-        def bind(given: Sequence[Any], principal: Principal) -> Any:
+        def bind(given: Sequence[Any], context: Context) -> Any:
             self._value = convert(utc_now())
             return self._value
 
         return bind
 
-    def again(self, given: Sequence[Any], principal: Principal) -> Any:
+    def again(self, given: Sequence[Any], context: Context) -> Any:
         """The binder that repeats it."""
         return self._value
 
@@ -100,6 +118,8 @@ def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]
             return "update", build_update(scope, plan)
         case DeletePlan():
             return "delete", build_delete(scope, plan)
+        case ReferrersPlan():
+            return "referrers", build_referrers(scope, plan)
 
 
 def _reader(scope: Scope, index: int, slot: Slot) -> Reader:
@@ -140,7 +160,9 @@ def _label(name: str, slots: Sequence[Slot]) -> str:
 def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, clock: _Clock) -> Binder:
     if name.startswith("s") and name[1:].isdigit():
         slot = int(name[1:])
-        return lambda given, principal: given[slot]
+        return lambda given, context: given[slot]
+    if name == BY:
+        return lambda given, context: orjson.dumps(context.attribution())
     if name.startswith(ME_PREFIX):
         attribute = name.removeprefix(ME_PREFIX).partition("_")[0]
         return _principal_binder(attribute, compiled.binds[name], dialect)
@@ -150,7 +172,7 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, cl
     constant = compiled.params[name]
     convert = _stored(compiled.binds[name].type, dialect)
     value = convert(constant) if constant is not None else None
-    return lambda given, principal: value
+    return lambda given, context: value
 
 
 def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:
@@ -158,7 +180,15 @@ def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:
         return dialect.plain
     column = _column_like(sql_type)
     store, normal = dialect.reader(column) or dialect.plain, column.normal
+    if isinstance(sql_type, sa.Enum):
+        normal = partial(_member, sql_type, dialect)
     return store if normal is None else lambda value: store(normal(value))
+
+
+def _member(sql_type: Any, dialect: Dialect, value: Any) -> Any:
+    """The text that stands for a member of an enum."""
+    named: Callable[[Any], Any] | None = sql_type.bind_processor(dialect.core)
+    return value if named is None else named(value)
 
 
 def _column_like(sql_type: Any) -> Column:
@@ -181,8 +211,8 @@ def _principal_binder(attribute: str, bound: sa.BindParameter[Any], dialect: Dia
         except ValueError:
             return None
 
-    def bind(given: Sequence[Any], principal: Principal) -> Any:
-        value = getattr(principal, attribute)
+    def bind(given: Sequence[Any], context: Context) -> Any:
+        value = getattr(context.principal, attribute)
         return None if value is None else read(str(value))
 
     return bind
@@ -196,9 +226,11 @@ def _default_binder(
     default: Any = column.default if inserting else column.onupdate
     known = table.column_of(column)
     convert = (dialect.reader(known) if known is not None else None) or _same
+    if isinstance(column.type, sa.Enum):
+        convert = _stored(column.type, dialect)
     if default.is_callable and getattr(default.arg, "__wrapped__", default.arg) is utc_now:
         return clock.first(convert) if clock.free else clock.again
     if default.is_callable:
-        return lambda given, principal: convert(default.arg(None))
+        return lambda given, context: convert(default.arg(None))
     constant = convert(default.arg)
-    return lambda given, principal: constant
+    return lambda given, context: constant

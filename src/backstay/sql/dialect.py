@@ -31,6 +31,8 @@ class Listed(NamedTuple):
     more: Expression | None = None
 
 
+#: The parameter of whose a write is, as a JSON array.
+BY = "by_whom"
 #: PostgreSQL cuts longer names, also those of an object's members.
 NAME_BYTES_MAX = 63
 
@@ -65,6 +67,8 @@ class Dialect(Protocol):
     name: str
     #: Whether a JSON object is made from a row: then its members are the columns of a lateral query.
     lateral: bool
+    #: What a write returns beside its row, so that the database knows whose it is; its parameter is `BY`.
+    attribution: Expression | None
 
     @property
     def search(self) -> TextSearch:

@@ -23,7 +23,7 @@ from ..query import values
 from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
-from .dialect import Expression, Listed, Member, Query, fixed, labels_of
+from .dialect import BY, Expression, Listed, Member, Query, fixed, labels_of
 from .postgresql_kinds import array_of, array_shown, covers, extreme, item_of, range_of, text_shown
 from .search import PostgresSearch
 from .statement import Reader
@@ -31,6 +31,8 @@ from .statement import Reader
 _INSTANT = fixed("""'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'""")
 _DOUBLE: Any = cast(Any, sa.Double())
 _TIME = fixed("'HH24:MI:SS.US'")
+#: The setting of a transaction that says whose its changes are: the JSON of `Context.attribution`.
+BY_SETTING = "backstay.by"
 #: What a row that may not stay is "cast to an integer" from.
 REFUSED = "backstay: refused"
 
@@ -95,13 +97,20 @@ class _Compiler(PGCompiler):
 
 
 class PostgresDialect:
-    """See `dialect.Dialect`."""
+    """See `dialect.Dialect`.
+
+    Args:
+        recorded: changes are recorded by triggers, which read whose they are from a setting of the transaction.
+    """
 
     name = "postgresql"
     lateral = True
     search = PostgresSearch()
 
-    def __init__(self) -> None:
+    def __init__(self, *, recorded: bool = False) -> None:
+        # For the rest of the transaction: triggers run after what a statement returns is worked out.
+        setting: Any = sa.func.set_config(fixed(f"'{BY_SETTING}'"), sa.bindparam(BY, type_=sa.Text()), fixed("true"))
+        self.attribution: Expression | None = setting if recorded else None
         self._core = PGDialect(paramstyle="numeric_dollar")
         self._core.statement_compiler = _Compiler
 

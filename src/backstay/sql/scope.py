@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.sql import visitors
+from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.elements import ClauseList
 
 from ..query.ir import OffsetPage, Op, Test
 from ..query.plan import (
@@ -169,6 +170,8 @@ def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
         if rows is not table and isinstance(element, sa.Select) and _reads(cast(Any, element), table):
             return on_alias(cast(Any, element), table, table)
         if isinstance(element, sa.BindParameter):
+            if cast(Any, element).expanding:
+                return _listed(cast(Any, element))
             return me_as(cast(Any, element), cast(Any, element).type)
         if rows is not table and isinstance(element, sa.Column) and cast(Any, element).table is table:
             key: str = cast(Any, element).key
@@ -176,6 +179,14 @@ def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
         return None
 
     return visitors.replacement_traverse(rule, {}, replace)
+
+
+def _listed(values: Any) -> Any:
+    """The values of an `IN`, each a parameter: SQLAlchemy would tell them apart when it runs the statement itself."""
+    found = [sa.literal(value, values.type) for value in values.value]
+    if not found:
+        return sa.select(sa.null()).where(sa.false()).scalar_subquery()
+    return cast(Any, ClauseList(*found)).self_group(against=operators.in_op)
 
 
 def _reads(query: Any, table: Rows) -> bool:

@@ -111,6 +111,8 @@ class SqliteDialect:
 
     name = "sqlite"
     lateral = False
+    #: The connection that writes knows.
+    attribution: Expression | None = None
     search = SqliteSearch()
 
     def __init__(self) -> None:

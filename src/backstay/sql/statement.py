@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ..context import Principal
+from ..context import Context
 from ..observe import Tally
 from ..query.plan import Slot
 
-#: Makes one driver parameter from the values of a query and its principal.
-Binder = Callable[[Sequence[Any], Principal], Any]
+#: Makes one driver parameter from the values of a query and its request.
+Binder = Callable[[Sequence[Any], Context], Any]
 #: Reads one raw value of a slot (text of a URL, JSON of a cursor, Python of a body) for the driver.
 Reader = Callable[[Any], Any]
 
@@ -29,6 +29,7 @@ class Output(Enum):
     VERSION = "version"
     KEY = "key"
     ALLOWED = "allowed"
+    ATTRIBUTED = "attributed"
 
 
 _WHOLE = frozenset({Output.TOTAL, Output.VERSION, Output.COUNT, Output.ALLOWED})
@@ -50,6 +51,8 @@ class Statement:
         tally: where its runs are counted; shared by the statements of a resource's action.
         whole: for each column, whether it is a number to whoever reads the row.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
+        trial: makes the statement, of the same values, that returns a row if that check admits what this one would
+            write.
     """
 
     text: str
@@ -63,17 +66,18 @@ class Statement:
     repeatable: bool = False
     many: bool = False
     labels: tuple[str, ...] = ()
+    trial: Callable[[], Statement] | None = None
     tally: Tally = field(default_factory=Tally)
     whole: tuple[bool, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "whole", tuple(output in _WHOLE for output in self.outputs))
 
-    def parameters(self, values: Sequence[Any], principal: Principal) -> Sequence[Any]:
+    def parameters(self, values: Sequence[Any], context: Context) -> Sequence[Any]:
         """The driver's parameters."""
         if self.binders is None:
             return values
-        return [bind(values, principal) for bind in self.binders]
+        return [bind(values, context) for bind in self.binders]
 
     def position(self, output: Output) -> int:
         """The index of an output column."""

@@ -82,8 +82,17 @@ def build_delete(scope: Scope, plan: DeletePlan) -> BuiltWrite:
             counted = plan.source.resource.table.columns[version].sql
             values[counted] = counted + fixed("1")
         statement = sa.update(table).values(values)
+    outputs, names = [fixed("1").label("count")], [Output.COUNT]
+    _attribute(scope, outputs, names)
     statement = statement.where(*where, *scope.rule(plan.source, table))
-    return statement.returning(fixed("1").label("count")), (Output.COUNT,)
+    return statement.returning(*outputs), tuple(names)
+
+
+def _attribute(scope: Scope, outputs: list[Any], names: list[Output]) -> None:
+    attribution = scope.dialect.attribution
+    if attribution is not None:
+        outputs.append(attribution.label("attributed"))
+        names.append(Output.ATTRIBUTED)
 
 
 def _table(facts: Table) -> sa.Table:
@@ -107,6 +116,7 @@ def _returning(scope: Scope, statement: Any, plan: InsertPlan | UpdatePlan, key:
     if demands:
         outputs.append(_OfRow(scope.dialect.allowed(sa.and_(*demands)), table).label("allowed"))
         names.append(Output.ALLOWED)
+    _attribute(scope, outputs, names)
     return statement.returning(*outputs), tuple(names)
 
 

@@ -1,0 +1,1 @@
+"""Events: the change log, read in the order of commits."""

@@ -1,0 +1,133 @@
+"""One serving process: its parts, wired together from what a program declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .accounts import jwks
+from .accounts.wiring import Parts, Wired, wire
+from .auth.accounts import Accounts, Declared
+from .auth.tokens import Tokens
+from .console.docs import Docs
+from .console.health import Health
+from .console.metrics import Metrics
+from .db.database import Database
+from .db.lookups import Lookups
+from .db.opened import open_database
+from .db.recording import Recorded
+from .db.sessions import Sessions
+from .engine import Engine
+from .events.changes import Changes
+from .fixed import fixed_routes
+from .http.custom import CustomEndpoints
+from .http.frame import Frame, Handler
+from .http.messages import Request
+from .observe import Log, Observations, Series
+from .rest.limits import quotas_of
+from .rest.routes import Routes
+from .rest.versions import Versions
+from .schema.policy import Policy, nobody
+from .services.mail import Mailer
+from .sql.dialect import Dialect
+from .stores.limits import Limits
+from .stores.opened import open_limits
+from .versions import Serving, Versioned, versions_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runtime:
+    """Everything that one serving process holds."""
+
+    engine: Engine
+    database: Database
+    sessions: Sessions
+    frame: Frame
+    routes: Routes
+    health: Health
+    observations: Observations
+    dialect: Dialect
+    limits: Limits
+    accounts: Accounts | None
+    versions: Versions
+    changes: Changes | None
+
+    def work(self) -> None:
+        """Begin what goes on beside requests, once the event loop runs."""
+        if self.changes is not None:
+            self.changes.work()
+
+
+def start(
+    app: Versioned,
+    custom: CustomEndpoints | None,
+    declared: Declared | None,
+    *,
+    recorded: Sequence[Recorded],
+    mailer: Mailer | None,
+    success_flag: bool,
+) -> Runtime:
+    """Wire one process's parts.
+
+    Args:
+        recorded: the tables whose changes are recorded, unless nothing is written at all.
+    """
+    config = app.config
+    editions = app.editions()
+    catalog, older = editions[0].catalog, [(edition.catalog, edition.config) for edition in editions[1:]]
+    writes = any(r.writable and _may_write(r.policy) for r in catalog.declared.values())
+    read_only = declared is None and not writes
+    recorded = () if read_only else recorded
+    dialect, database = open_database(config, read_only=read_only, recorded=recorded)
+    observations = Observations()
+    engine = Engine(catalog, dialect, database, config, observations)
+    health = Health({"database": database.ping})
+    log = Log(config.log_format, config.log_level)
+    fixed = fixed_routes(app.openapi, health, Metrics(observations, engine, database), observations)
+    docs = Docs(app.name)
+    assets = observations.request("GET", "/docs/assets")
+    fixed[b"/docs"] = {"GET": (docs.page_of("/openapi.json"), observations.request("GET", "/docs"))}
+    sessions = Sessions(config, database.turn, recorded)
+    wired: Wired | None = None
+    if declared is not None and custom is not None:
+        parts = Parts(config, app.base_paths(), engine, sessions, Lookups(database, dialect), log, mailer)
+        wired = wire(declared, app.name, parts, custom)
+        fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
+    literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
+    serving = Serving(app, engine, observations, docs, log, literal, success_flag)
+    versions = versions_of(serving, editions, fixed)
+
+    def other(request: Request) -> tuple[Handler, Series] | None:
+        if request.path.startswith(docs.prefix):
+            return docs.asset, assets
+        if custom is None:
+            raise versions.missing(request)
+        return None
+
+    limits = open_limits(config, app.name, log)
+    tokens = Tokens(config.secret)
+    frame = Frame(
+        config,
+        versions.find_any,
+        other,
+        wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
+        observations=observations,
+        log=log,
+        quotas=quotas_of(config, catalog, custom, observations, limits, older=older),
+        fallback=custom,
+        success_flag=success_flag,
+        cookies=wired is not None,
+        visitors=declared is not None and declared.tenants is not None and declared.tenants.visitors,
+        bases=app.base_paths(),
+    )
+    log.later = frame.schedule_flush
+    known = wired.accounts if wired else None
+    routes = versions.current
+    changes = Changes(sessions) if recorded else None
+    return Runtime(
+        engine, database, sessions, frame, routes, health, observations, dialect, limits, known, versions, changes
+    )
+
+
+def _may_write(policy: Policy) -> bool:
+    return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
