@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import schemathesis
 
-from backstay import Added, Backstay, Removed, Renamed, Required, Version, public, reflect
+from backstay import Added, Backstay, Removed, Renamed, Required, Version, me, public, reflect
 from backstay.cli import main
 from backstay.errors import OperatorError
 from backstay.observe import CALLERS_MAX, OTHERS, REPORT_S, Log, Usage
@@ -456,3 +456,20 @@ def test_an_existing_database_has_versions_too(tmp_path: Path) -> None:
         row = get(client, "/api/v1/orders/5", query="include=thing").data
         assert row == {"id": 5, "item_id": 1, "thing": {"id": 1, "name": "pen"}}
         assert get(client, "/api/v2/sales/5", query=f"include={way}").data[way] == {"id": 1, "label": "pen"}
+
+
+def test_a_taken_value_is_told_though_a_default_was_filled_in(url: str) -> None:
+    """What the rules would have said of the whole row, its default included, comes first."""
+    app = Backstay("arcade", config=quiet(url))
+    app.versions("v2", Version("v1", [Added(Score.combo, default=7), Required(Score.mode, default="classic")]))
+    rule = (Score.combo == 7) & (Score.mode == "classic") & (Score.value < 50)
+    app.resource(Score, read=public, create=rule, stamp={Score.player_id: me.id})
+    with Client(app) as client:
+        options: Any = {"base": "/api/v1", "credential": ADA}
+        taken = client.request("POST", "/scores", body={"value": 1, "note": "first"}, **options)
+        assert (taken.status, taken.json["errors"][0]["field"]) == (409, "note")
+        refused = client.request("POST", "/scores", body={"value": 60, "note": "first"}, **options)
+        assert (refused.status, refused.json["code"]) == (403, "FORBIDDEN")
+        assert client.request("POST", "/scores", body={"value": 1, "note": "new"}, **options).status == 201
+        other = client.request("POST", "/scores", body={"value": 1, "combo": 8, "mode": "x"}, credential=ADA)
+        assert other.status == 403
