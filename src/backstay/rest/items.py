@@ -26,7 +26,7 @@ from .put_new import check_repeated, current_etag, key_members, makes_rows, unfi
 from .replies import Envelope, conditional, etag_of, too_large
 from .written import Written
 
-Written = TypeVar("Written")
+Result = TypeVar("Result")
 
 
 class Items:
@@ -191,7 +191,7 @@ class Items:
         statement, row = await self._matched(request, change)
         return self.written.row(statement, row, 200)
 
-    async def _matched(self, request: Request, write: Callable[[int | None], Awaitable[Written]]) -> Written:
+    async def _matched(self, request: Request, write: Callable[[int | None], Awaitable[Result]]) -> Result:
         """Write the row in the version that the request names, if any; of several, in the one that it has."""
         wanted = versions_wanted(request, self._resource)
         try:
