@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import schemathesis
 
-from backstay import Added, Backstay, Removed, Renamed, Required, Version, public
+from backstay import Added, Backstay, Removed, Renamed, Required, Version, me, public, reflect
 from backstay.cli import main
 from backstay.errors import OperatorError
 from backstay.observe import CALLERS_MAX, OTHERS, REPORT_S, Log, Usage
@@ -328,6 +329,12 @@ def test_bodies_of_the_contract_are_those_of_the_version(url: str) -> None:
     assert bodies["v1"]["ResultCreate"]["required"] == ["result"]
     assert bodies["v2"]["ScoreCreate"]["required"] == ["points", "mode"]
     assert bodies["v3"]["ScoreCreate"]["required"] == ["value", "combo", "mode"]
+    with serving(url) as client:
+        told = client.app.openapi("v2")["info"]
+    assert told["version"] == "v2"
+    assert told["description"] == (
+        "Deprecated since 2026-10-01. Ends on 2099-01-01. How to move on: https://example.com/to-v3"
+    )
     assert "Ignored" in bodies["v1"]["ResultCreate"]["properties"]["rank"]["description"]
     assert set(bodies["v1"]["Result"]["properties"]) >= {"result", "rank", "user", "medals"}
 
@@ -424,3 +431,45 @@ def test_a_name_may_have_meant_something_else_before(tmp_path: Path) -> None:
         made = client.request("POST", "/scores", base="/api/v2", credential=ADA, body={"combo": 5, "mode": "x"})
         assert made.data["combo"] == 5
         assert get(client, f"/api/v3/scores/{made.data['id']}").data["combo"] == 1
+
+
+def test_an_existing_database_has_versions_too(tmp_path: Path) -> None:
+    """Without models, resources and fields are named as text."""
+    file = tmp_path / "shop.db"
+    with sqlite3.connect(file) as database:
+        database.executescript(
+            "CREATE TABLE items (id INTEGER PRIMARY KEY, label TEXT NOT NULL);"
+            "CREATE TABLE sales (id INTEGER PRIMARY KEY, item_id INTEGER REFERENCES items (id));"
+            "INSERT INTO items VALUES (1, 'pen'); INSERT INTO sales VALUES (5, 1);"
+        )
+    app = Backstay("shop", config=quiet(file), schema=reflect(f"sqlite:///{file}"))
+    for name in app.schema.tables:
+        app.resource(name, read=public)
+    way = next(iter(app.catalog().resources["sales"].relationships))
+    changes = [
+        Renamed("items.label", was="name"),
+        Renamed(f"sales.{way}", was="thing"),
+        Renamed("sales", was="orders"),
+    ]
+    app.versions("v2", Version("v1", changes))
+    with Client(app) as client:
+        row = get(client, "/api/v1/orders/5", query="include=thing").data
+        assert row == {"id": 5, "item_id": 1, "thing": {"id": 1, "name": "pen"}}
+        assert get(client, "/api/v2/sales/5", query=f"include={way}").data[way] == {"id": 1, "label": "pen"}
+
+
+def test_a_taken_value_is_told_though_a_default_was_filled_in(url: str) -> None:
+    """What the rules would have said of the whole row, its default included, comes first."""
+    app = Backstay("arcade", config=quiet(url))
+    app.versions("v2", Version("v1", [Added(Score.combo, default=7), Required(Score.mode, default="classic")]))
+    rule = (Score.combo == 7) & (Score.mode == "classic") & (Score.value < 50)
+    app.resource(Score, read=public, create=rule, stamp={Score.player_id: me.id})
+    with Client(app) as client:
+        options: Any = {"base": "/api/v1", "credential": ADA}
+        taken = client.request("POST", "/scores", body={"value": 1, "note": "first"}, **options)
+        assert (taken.status, taken.json["errors"][0]["field"]) == (409, "note")
+        refused = client.request("POST", "/scores", body={"value": 60, "note": "first"}, **options)
+        assert (refused.status, refused.json["code"]) == (403, "FORBIDDEN")
+        assert client.request("POST", "/scores", body={"value": 1, "note": "new"}, **options).status == 201
+        other = client.request("POST", "/scores", body={"value": 1, "combo": 8, "mode": "x"}, credential=ADA)
+        assert other.status == 403

@@ -44,6 +44,8 @@ def plan_insert(resource: Resource, given: tuple[str, ...], names: Names) -> Ins
         stamps += ((resource.table.columns[resource.table.tenant], me.tenant),)
     silent = [name for name in resource.defaults if name not in given]
     stamps += tuple((resource.table.columns[name], default_of(resource, name)) for name in silent)
+    # A constant has its column's type wherever it stands.
+    stamps = tuple((c, v if isinstance(v, sa.ClauseElement) else sa.literal(v, c.sql.type)) for c, v in stamps)
     check = both(rule, fold_write(policy.check, names.standing))
     for own in _field_rules(resource, columns, names):
         check = both(check, own)

@@ -150,6 +150,12 @@ def _unversioned(answers: Answers, older: Version | None, keys_path: str, own_pa
 
 def _age(found: Json, answers: Answers, older: Version) -> None:
     """Say of every operation that it is deprecated, and that it may have ended."""
+    start, end = older.deprecated_at, older.sunset_at
+    said = [found["info"].get("description", "")]
+    said += [] if start is None else [f"Deprecated since {start:%Y-%m-%d}."]
+    said += [] if end is None else [f"Ends on {end:%Y-%m-%d}."]
+    said += [f"How to move on: {older.guide}"] if older.guide else []
+    found["info"]["description"] = " ".join(text for text in said if text) or "An older version."
     gone = answers.problems((410,)) if older.gone_after_sunset else {}
     for operation in operations_of(found):
         if older.deprecated is not None:
