@@ -89,6 +89,7 @@ def prune_command(
 
 @audit_app.command("list")
 def list_command(
+    *,
     table: Annotated[str | None, typer.Option(help="Only changes of this table or resource.")] = None,
     key: Annotated[str | None, typer.Option(help="Only of the row with this primary key: 17, or 1,de.")] = None,
     actor: Annotated[str | None, typer.Option(help="Only by user:7, service:3.")] = None,
