@@ -130,4 +130,5 @@ def start(
 
 
 def _may_write(policy: Policy) -> bool:
-    return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
+    """Whether rows change through it, or what changes is kept."""
+    return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete, policy.history))

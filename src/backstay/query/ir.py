@@ -240,4 +240,18 @@ class Restore:
     key: tuple[int, ...]
 
 
-Query = Select | Aggregate | Insert | Update | Delete | Restore
+@dataclass(frozen=True, slots=True)
+class History:
+    """The recorded changes of one row, the newest first.
+
+    Attributes:
+        primary: the key is the table's primary key, whatever the resource is addressed by.
+    """
+
+    resource: str
+    key: tuple[int, ...]
+    page: KeysetPage
+    primary: bool = False
+
+
+Query = Select | Aggregate | Insert | Update | Delete | Restore | History

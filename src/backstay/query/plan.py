@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ..schema.model import Column, Kind, Relationship, Search
 from ..schema.policy import Folded
 from ..schema.resource import Resource
-from .ir import RELEVANCE, Function, Op, Page, Test
+from .ir import RELEVANCE, Function, KeysetPage, Op, Page, Test
 
 
 class Form(Enum):
@@ -256,7 +256,24 @@ class ReferrersPlan:
     slots: tuple[Slot, ...]
 
 
-Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan | ReferrersPlan
+@dataclass(frozen=True, slots=True, eq=False)
+class HistoryPlan:
+    """The changes of one row.
+
+    Attributes:
+        source: whose row it is: the rule of the row as it is now, or of its last image when it is gone.
+        images: what holds of an image that is shown.
+    """
+
+    source: Source
+    images: Source
+    shape: PlanShape
+    key: tuple[tuple[Column, int], ...]
+    page: KeysetPage
+    slots: tuple[Slot, ...]
+
+
+Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan | ReferrersPlan | HistoryPlan
 
 
 def both(left: Folded, right: Folded) -> Folded:

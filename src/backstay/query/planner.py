@@ -7,10 +7,12 @@ from ..errors import Problem, perhaps
 from ..schema.model import ADDITIVE, ORDERED
 from ..schema.policy import Standing
 from ..schema.resource import Catalog, Resource
+from .history import plan_history
 from .ir import (
     Aggregate,
     Delete,
     Function,
+    History,
     Insert,
     KeysetPage,
     Measure,
@@ -56,6 +58,8 @@ class Planner:
                 return plan_delete(self.resource(query.resource), query, names)
             case Restore():
                 return plan_restore(self.resource(query.resource), query.key, names)
+            case History():
+                return plan_history(self.resource(query.resource), query, names)
 
     def resource(self, name: str) -> Resource:
         """A resource by its path segment."""

@@ -14,6 +14,7 @@ from ..query.ir import (
     Filter,
     Function,
     Group,
+    History,
     Include,
     KeysetPage,
     Measure,
@@ -35,6 +36,7 @@ COMPARISONS = frozenset(op.value for op in Op)
 _LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and", "q", "with_deleted")
 _ITEM_WORDS = ("include", "fields", "with_deleted")
 _AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and", "q", "with_deleted")
+_HISTORY_WORDS = ("limit", "cursor")
 _SCOPED = ("fields", "sort", "limit")
 _MEASURE = re.compile(
     r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*+([^()\s]*+)\s*+\))?\Z"
@@ -64,7 +66,7 @@ class Parsed:
         page: the page's number, 0 on a keyset page.
     """
 
-    query: Select | Aggregate
+    query: Select | Aggregate | History
     raw: list[object]
     page: int
     digest: str = ""
@@ -149,15 +151,27 @@ def _page(words: dict[str, str], limit: int, raw: list[object], digest: str) -> 
     if "cursor" in words:
         if "page" in words:
             raise invalid("cursor", "conflict", "page and cursor exclude each other.")
-        if not words["cursor"]:
-            return KeysetPage(limit), 0
-        cursor = cursors.decode(words["cursor"], digest)
-        slots = tuple(range(len(raw), len(raw) + len(cursor.values)))
-        raw += cursor.values
-        return KeysetPage(limit, slots, tuple(v is None for v in cursor.values), cursor.backward), 0
+        return keyset_page(words["cursor"], limit, raw, digest), 0
     number = bounded(words.get("page"), "page", 1, PAGE_MAX)
     slot = offset_slot(raw, number, limit)
     return OffsetPage(limit, slot, boolean(words.get("count"), "count", default=True)), number
+
+
+def keyset_page(text: str, limit: int, raw: list[object], digest: str) -> KeysetPage:
+    """The page of a cursor, with its values in `raw`; the first one has none."""
+    if not text:
+        return KeysetPage(limit)
+    cursor = cursors.decode(text, digest)
+    slots = tuple(range(len(raw), len(raw) + len(cursor.values)))
+    raw += cursor.values
+    return KeysetPage(limit, slots, tuple(v is None for v in cursor.values), cursor.backward)
+
+
+def parse_history(pairs: Pairs, config: Config, key: Iterable[str]) -> tuple[Mapping[str, str], list[object]]:
+    """The words of `GET /{resource}/{key}/history`, and the values of its slots so far."""
+    found = sort_out(pairs, _HISTORY_WORDS, config, keys=key)
+    _refuse_filters(found, "a history", _HISTORY_WORDS)
+    return found.words, list(found.raw)
 
 
 def offset_slot(raw: list[object], number: int, limit: int) -> int | None:

@@ -14,6 +14,7 @@ from ..observe import Observations, Series
 from ..query.sight import Sight
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
+from .history import HISTORY, Histories, remembers
 from .items import Items
 from .lists import Aggregates, Lists
 from .replies import Envelope
@@ -82,6 +83,8 @@ def route_table(catalog: Catalog, config: Config) -> list[Route]:
         found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in item_methods(resource)]
         if restores(resource):
             found.append(Route("POST", f"{base}/{{key}}/restore", name, "restore"))
+        if remembers(resource):
+            found.append(Route("GET", f"{base}/{{key}}/history", name, "history"))
         found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
         for relation, child, creates in nested_lists(catalog, resource):
             found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
@@ -148,6 +151,9 @@ class Routes:
         nested: dict[bytes, Methods] = {}
         if restores(resource):
             nested[RESTORE] = {"POST": (items.restore, observe("POST", f"{base}/{{key}}/restore"))}
+        if remembers(resource):
+            histories = Histories(engine, config, envelope, resource)
+            nested[HISTORY] = {"GET": (histories.history, observe("GET", f"{base}/{{key}}/history"))}
         for name, child, creates in nested_lists(engine.catalog, resource):
             path = f"{base}/{{key}}/{name}"
             below = Lists(engine, config, envelope, child, (resource, name))

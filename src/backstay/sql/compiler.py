@@ -16,6 +16,7 @@ from ..query.plan import (
     AggregatePlan,
     DeletePlan,
     Form,
+    HistoryPlan,
     InsertPlan,
     Plan,
     ReferrersPlan,
@@ -28,6 +29,7 @@ from ..schema.kinds import facts_of, kind_of
 from ..schema.model import Column, Kind, Table
 from ..schema.policy import ME_PREFIX
 from .dialect import BY, Dialect
+from .history import build_history
 from .keysets import build_keyset_list
 from .reads import build_aggregate, build_item, build_list
 from .refused import build_referrers, build_trial
@@ -120,6 +122,8 @@ def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]
             return "delete", build_delete(scope, plan)
         case ReferrersPlan():
             return "referrers", build_referrers(scope, plan)
+        case HistoryPlan():
+            return "history", build_history(scope, plan)
 
 
 def _reader(scope: Scope, index: int, slot: Slot) -> Reader:

@@ -142,6 +142,14 @@ class Dialect(Protocol):
         """A sort key; null is larger than every value."""
         ...
 
+    def image(self, table: sa.Table, change: sa.FromClause, side: str) -> tuple[Any, Sequence[Expression]]:
+        """A row that a change kept (`before` or `after`): what to select from, and the values of its columns."""
+        ...
+
+    def change_key(self, values: Sequence[Expression]) -> Expression:
+        """A primary key as changes have it."""
+        ...
+
     def reader(self, column: Column) -> Callable[[Any], Any] | None:
         """From a Python value of the column's kind to the driver's; `None` when it is the same."""
         ...

@@ -43,6 +43,8 @@ class Scope:
         self.dialect = dialect
         self.slots = slots
         self.operators: dict[int, Op] = {}
+        #: Rows that stand for those of a table, such as its rows of the past.
+        self.standing_for: dict[Rows, Rows] = {}
         self._aliases = 0
 
     def alias(self, rows: Rows) -> Rows:
@@ -81,6 +83,7 @@ class Scope:
             return column.answer
         value: Expression = rows.c[column.sql.key]
         origin: Any = cast(Any, rows).element if isinstance(rows, sa.Alias) else rows
+        origin = self.standing_for.get(rows, origin)
         if column.mask is None or not isinstance(origin, sa.Table):
             return value
         return sa.case((on_alias(column.mask, cast(Rows, origin), rows), value))
