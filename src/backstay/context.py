@@ -69,6 +69,25 @@ class ClientGoneError(Exception):
     """The client went away: nobody will read an answer."""
 
 
+@dataclass(slots=True)
+class Claim:
+    """What an Idempotency-Key stands for: a request that has its effect once.
+
+    Attributes:
+        key: a hash of the key and of who sent it.
+        fingerprint: a hash of what the request says.
+        placed: the request has written, and its key with that.
+        kept: its answer is recorded, too.
+        taken: another request with that key was first.
+    """
+
+    key: str
+    fingerprint: str
+    placed: bool = False
+    kept: bool = False
+    taken: bool = False
+
+
 class Context:
     """One request's frame: its id, principal, deadline, and what it has cost so far.
 
@@ -81,11 +100,14 @@ class Context:
         wrote: the position after this request's last write; 0 where nobody needs it.
         receive: tells that the client went away, once nobody else reads the request; see `db.departures`.
         gone: whether it did, as far as anybody looked.
+        claim: of a request with an Idempotency-Key.
+        transaction: the one that its statements are part of; see `db.transaction`.
         ip: the client's address; behind a trusted proxy the one that it names. Empty when nobody knows.
         scheme: `http` or `https`, as the client sees it.
     """
 
     __slots__ = (
+        "claim",
         "database_s",
         "deadline",
         "gone",
@@ -96,6 +118,7 @@ class Context:
         "request_id",
         "scheme",
         "statements",
+        "transaction",
         "wrote",
     )
 
@@ -109,6 +132,8 @@ class Context:
         self.wrote = 0
         self.receive: Receive | None = None
         self.gone = False
+        self.claim: Claim | None = None
+        self.transaction: Any = None
         self.ip = ""
         self.scheme = "http"
 

@@ -29,6 +29,7 @@ from .schema.resource import Catalog, Resource
 from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
 from .sql.statement import Output, Statement
+from .transactions import Transactions
 
 Rows = list[Row]
 STATEMENTS_MAX = 1_024
@@ -59,6 +60,8 @@ class Engine:
         self._planner = Planner(catalog, config)
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
         self._database_read = database.read
+        #: Several writes as one; who wires the engine sets it.
+        self.transactions: Transactions
         self._refusals = Refusals(catalog, dialect, database, self.standing)
         #: Called after a row of a resource was deleted, by the resource's current name.
         self.deleted: dict[str, Callable[[Context], Awaitable[None]]] = {}
@@ -99,8 +102,14 @@ class Engine:
         """
         return self._statement(query, standing)
 
-    def _compile(self, query: Query, standing: Standing) -> Statement:
-        statement = compile_plan(self._planner.plan(query, standing), self._dialect)
+    def _prepare_write(self, query: Query, context: Context) -> Statement:
+        """A write alone records its answer itself; in a transaction, whoever runs that does."""
+        claim = context.claim
+        claimed = claim is not None and not claim.placed and context.transaction is None
+        return self._statement(query, self.standing(context.principal), claimed)
+
+    def _compile(self, query: Query, standing: Standing, claimed: bool = False) -> Statement:
+        statement = compile_plan(self._planner.plan(query, standing), self._dialect, claimed=claimed)
         tally = self._observations.statement(statement.resource, statement.action)
         return replace(statement, tally=tally)
 
@@ -166,15 +175,19 @@ class Engine:
 
     def read(self, statement: Statement, values: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """The statement's rows, at once when it is quick, else awaitable."""
+        if context.transaction is not None:
+            return context.transaction.read(statement, statement.parameters(values, context), context)
         return self._database_read(statement, statement.parameters(values, context), context)
 
     def run(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Rows | Awaitable[Rows]:
         """As `read`, with parameters that `statement.parameters` made."""
+        if context.transaction is not None:
+            return context.transaction.read(statement, parameters, context)
         return self._database_read(statement, parameters, context)
 
     async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
         """Create a row from validated fields; returns the statement and its row."""
-        statement = self.prepare(Insert(resource.name, tuple(fields)), self.standing(context.principal))
+        statement = self._prepare_write(Insert(resource.name, tuple(fields)), context)
         row = await self._write(statement, self.bind(statement, list(fields.values())), resource, context)
         assert row is not None, "INSERT … RETURNING returns its row"
         return statement, row
@@ -198,7 +211,7 @@ class Engine:
         """
         slots = tuple(range(len(fields), len(fields) + len(key)))
         query = Update(resource.name, tuple(fields), slots, None if version is None else len(fields) + len(key))
-        statement = self.prepare(query, self.standing(context.principal))
+        statement = self._prepare_write(query, context)
         values = self._bind_keyed(statement, [*fields.values(), *key, *_given(version)], resource, key)
         row = await self._write(statement, values, resource, context, key)
         if row is None:
@@ -214,7 +227,7 @@ class Engine:
     ) -> None:
         """Delete the row with that key; `version` as in `update`."""
         query = Delete(resource.name, tuple(range(len(key))), None if version is None else len(key))
-        statement = self.prepare(query, self.standing(context.principal))
+        statement = self._prepare_write(query, context)
         values = self._bind_keyed(statement, [*key, *_given(version)], resource, key)
         if await self._write(statement, values, resource, context, key) is None:
             await self._explain(resource, key, "delete", context, version)
@@ -226,7 +239,7 @@ class Engine:
     async def restore(self, resource: Resource, key: Sequence[str], context: Context) -> tuple[Statement, Row]:
         """Bring back the row with that key, which was deleted softly."""
         query = Restore(resource.name, tuple(range(len(key))))
-        statement = self.prepare(query, self.standing(context.principal))
+        statement = self._prepare_write(query, context)
         row = await self._write(statement, self._bind_keyed(statement, key, resource, key), resource, context, key)
         if row is None:
             raise NotFoundError(resource.name, ",".join(key))
@@ -275,8 +288,12 @@ class Engine:
         key: Sequence[str] = (),
     ) -> Row | None:
         parameters = statement.parameters(values, context)
+        claim = context.claim
         try:
-            return await self.database.write(statement, parameters, context)
+            row = await (context.transaction or self.database).write(statement, parameters, context)
+            if statement.claimed and claim is not None and row is not None:
+                claim.placed = claim.kept = True
+            return row
         except RefusedError:
             raise await self._refusals.refused(statement, values, resource, context) from None
         except ValidationError as error:

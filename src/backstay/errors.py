@@ -85,6 +85,18 @@ CODES: Mapping[str, ErrorCode] = _table(
         "Precondition required",
         "Send If-Match with the ETag of the row as you read it.",
     ),
+    (
+        "IDEMPOTENCY_KEY_REUSED",
+        422,
+        "Idempotency-Key used for another request",
+        "Make a new key for each request; send the same again only to repeat it.",
+    ),
+    (
+        "IDEMPOTENCY_IN_PROGRESS",
+        409,
+        "The request is in progress",
+        "Repeat it after the seconds in Retry-After.",
+    ),
     ("RESULT_TOO_LARGE", 400, "Result too large", "Ask for fewer rows, fields or includes."),
     ("QUERY_TIMEOUT", 503, "The query took too long", "Filter by an indexed field, or ask for less."),
     ("UNAVAILABLE", 503, "Temporarily unavailable", "Try again after the time in Retry-After."),

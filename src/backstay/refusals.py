@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 from .context import Context, Principal
 from .db.database import ConstraintViolationError, Database, Violation
@@ -30,6 +30,10 @@ class Refusals:
         self, catalog: Catalog, dialect: Dialect, database: Database, standing: Callable[[Principal], Standing]
     ) -> None:
         self._catalog, self._dialect, self._database, self._standing = catalog, dialect, database, standing
+
+    def _at(self, context: Context) -> Database:
+        """Where the refused write was: what its transaction did before counts."""
+        return cast(Database, context.transaction or self._database)
 
     async def of(
         self,
@@ -84,7 +88,7 @@ class Refusals:
         own = Context(context.request_id, deadline=context.deadline)
         own.read_after = UNREACHED
         trial = statement.trial()
-        found = self._database.read(trial, trial.parameters(values, context), own)
+        found = self._at(context).read(trial, trial.parameters(values, context), own)
         return bool(found if isinstance(found, list) else await found)
 
     async def _still_referenced(
@@ -103,7 +107,7 @@ class Refusals:
             plan = ReferrersPlan(Source(resource, True), key, referrers, tuple(slot for slot, _ in named))
             asked = compile_plan(plan, self._dialect)
             values = [value for _, value in named]
-            found = self._database.read(asked, asked.parameters(values, context), context)
+            found = self._at(context).read(asked, asked.parameters(values, context), context)
             rows = found if isinstance(found, list) else await found
             names = [r.source.resource.name for r, refers in zip(referrers, rows[0], strict=True) if refers]
         names = list(dict.fromkeys(names))
@@ -149,7 +153,7 @@ class Refusals:
         slots = (Slot(column.name, facts, Form.BODY),)
         plan = SelectPlan(source, None, (), None, PlanShape((facts,)), ((facts, 0),), None, slots)
         statement = compile_plan(plan, self._dialect)
-        found = self._database.read(statement, statement.parameters([value], context), context)
+        found = self._at(context).read(statement, statement.parameters([value], context), context)
         return bool(found if isinstance(found, list) else await found)
 
 

@@ -22,8 +22,10 @@ from .events.changes import Changes
 from .fixed import fixed_routes
 from .http.custom import CustomEndpoints
 from .http.frame import Frame, Handler
-from .http.messages import Request
+from .http.messages import Application, Request
 from .observe import Log, Observations, Series
+from .rest.idempotency import Idempotency
+from .rest.idempotent_endpoints import IdempotentEndpoints
 from .rest.limits import quotas_of
 from .rest.routes import Routes
 from .rest.versions import Versions
@@ -32,6 +34,7 @@ from .services.mail import Mailer
 from .sql.dialect import Dialect
 from .stores.limits import Limits
 from .stores.opened import open_limits
+from .transactions import Transactions
 from .versions import Serving, Versioned, versions_of
 
 
@@ -81,20 +84,22 @@ def start(
     dialect, database = open_database(config, read_only=read_only, recorded=recorded)
     observations = Observations()
     engine = Engine(catalog, dialect, database, config, observations)
+    sessions = Sessions(config, database.turn, recorded)
+    engine.transactions = Transactions(sessions)
     health = Health({"database": database.ping})
     log = Log(config.log_format, config.log_level)
     fixed = fixed_routes(app.openapi, health, Metrics(observations, engine, database), observations)
     docs = Docs(app.name)
     assets = observations.request("GET", "/docs/assets")
     fixed[b"/docs"] = {"GET": (docs.page_of("/openapi.json"), observations.request("GET", "/docs"))}
-    sessions = Sessions(config, database.turn, recorded)
     wired: Wired | None = None
     if declared is not None and custom is not None:
         parts = Parts(config, app.base_paths(), engine, sessions, Lookups(database, dialect), log, mailer)
         wired = wire(declared, app.name, parts, custom)
         fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
     literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
-    serving = Serving(app, engine, observations, docs, log, literal, success_flag)
+    idempotency = Idempotency(sessions) if recorded else None
+    serving = Serving(app, engine, observations, docs, log, literal, success_flag, idempotency)
     versions = versions_of(serving, editions, fixed)
 
     def other(request: Request) -> tuple[Handler, Series] | None:
@@ -114,7 +119,7 @@ def start(
         observations=observations,
         log=log,
         quotas=quotas_of(config, catalog, custom, observations, limits, older=older),
-        fallback=custom,
+        fallback=_endpoints(app, custom, idempotency),
         success_flag=success_flag,
         cookies=wired is not None,
         visitors=declared is not None and declared.tenants is not None and declared.tenants.visitors,
@@ -127,6 +132,14 @@ def start(
     return Runtime(
         engine, database, sessions, frame, routes, health, observations, dialect, limits, known, versions, changes
     )
+
+
+def _endpoints(app: Versioned, custom: CustomEndpoints | None, kept: Idempotency | None) -> Application | None:
+    """The custom endpoints, whose answers are kept where there is a place for them; those of accounts never."""
+    if custom is None or kept is None:
+        return custom
+    secret = tuple(f"{base}/auth/".encode() for base in app.base_paths())
+    return IdempotentEndpoints(custom, kept, secret=secret, bytes_max=app.config.result_bytes_max)
 
 
 def _may_write(policy: Policy) -> bool:

@@ -17,6 +17,7 @@ from .exposures import Exposure, catalog_of
 from .fixed import described
 from .http.custom import Endpoints
 from .observe import Log, Observations, Usage
+from .rest.idempotency import Idempotency
 from .rest.openapi import document
 from .rest.routes import Methods, Route, Routes, route_table
 from .rest.versions import Older, Successor, Versions
@@ -180,6 +181,7 @@ class Serving:
     log: Log
     custom: frozenset[tuple[str, bytes]]
     success_flag: bool
+    idempotency: Idempotency | None
 
     def contract(self, edition: Edition) -> dict[bytes, Methods]:
         """The document of a version, and the page that shows it."""
@@ -194,7 +196,13 @@ class Serving:
         found = self.contract(edition) if edition.name else {}
         shown = self.success_flag
         return Routes(
-            engine, edition.config, self.observations, fixed | found, custom=self.custom, success_flag=shown
+            engine,
+            edition.config,
+            self.observations,
+            fixed | found,
+            custom=self.custom,
+            success_flag=shown,
+            idempotency=self.idempotency,
         )
 
 

@@ -45,6 +45,14 @@ class RefusedError(Exception):
     """A write whose row the resource's check does not admit; it was rolled back."""
 
 
+class ClaimedError(Problem):
+    """A write whose Idempotency-Key has had its effect, or is about to; nothing of this one remains."""
+
+    def __init__(self) -> None:
+        detail = "A request with this Idempotency-Key is in progress, or its answer was lost."
+        super().__init__("IDEMPOTENCY_IN_PROGRESS", detail, headers=(("retry-after", "1"),))
+
+
 def sum_too_large() -> Problem:
     """What a caller is told of a sum that its type cannot hold."""
     hint = "Sum fewer rows, or ask for the average of them."

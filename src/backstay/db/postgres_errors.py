@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ValidationError, invalid
+from ..sql.claims import TABLE as CLAIMS
 from ..sql.postgresql import REFUSED
-from .database import ConstraintViolationError, RefusedError, Violation, sum_too_large
+from .database import ClaimedError, ConstraintViolationError, RefusedError, Violation, sum_too_large
 from .postgres_job import timed_out, unavailable
 
 #: Serialization failure and deadlock: the transaction is undone and may be run again.
@@ -100,6 +101,8 @@ def translated(result: Any, labels: Sequence[str] = (), *, write: bool = False) 
         said = _UNFIT.get(state, "is not a value of this field's type.")
         return invalid(labels[int(parameter[1]) - 1] or "body", "invalid_value", said)
     kind = _KINDS.get(state)
+    if kind is not None and _field(result, "TABLE_NAME") == CLAIMS:
+        return ClaimedError()
     if kind is not None:
         named = _DETAIL_COLUMNS.search(_field(result, "MESSAGE_DETAIL"))
         column = _field(result, "COLUMN_NAME")

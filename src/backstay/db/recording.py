@@ -27,7 +27,7 @@ IDEMPOTENCY = sa.Table(
     sa.Column("fingerprint", sa.Text(), nullable=False),
     sa.Column("at", UtcDateTime(), nullable=False),
     sa.Column("status", sa.Integer()),
-    sa.Column("data", sa.LargeBinary()),
+    sa.Column("data", sa.Text()),
     sa.Column("version", sa.BigInteger()),
     sa.Column("row", sa.Text()),
     sa.Column("headers", sa.Text()),

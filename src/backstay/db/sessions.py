@@ -14,16 +14,18 @@ from typing import Any, cast
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from ..config import Config
 from ..context import Context
 from ..errors import Problem
+from ..schema.base import utc_now
 from ..sql.postgresql import BY_SETTING
+from .database import ClaimedError
 from .engines import create_session_engine
-from .recording import Attribution, Recorded
+from .recording import IDEMPOTENCY, Attribution, Recorded
 from .recording_sqlite import record_changes
 from .sqlite_connection import register_functions
 
@@ -89,6 +91,7 @@ class Sessions:
             async with bound, self._turn(context), _session(self._writing, context) as session, session.begin():
                 info = session.info
                 await self._attribute(session, context)
+                await _place(session, context)
                 yield session
         except PoolTimeoutError:
             raise _unavailable("Too many transactions are waiting.") from None
@@ -101,6 +104,8 @@ class Sessions:
             if problem is None:
                 raise
             raise problem from error
+        if context.claim is not None:
+            context.claim.placed = True
         for listener in self._committed:
             listener(info)
 
@@ -127,6 +132,23 @@ class Sessions:
         engine = create_session_engine(self._config, write=write, on_connect=self._record if write else None)
         event.listen(engine.sync_engine, "before_cursor_execute", _count)
         return engine
+
+
+async def _place(session: AsyncSession, context: Context) -> None:
+    """Write a request's Idempotency-Key with what it writes first; the answer joins it later.
+
+    Raises:
+        ClaimedError: another request has.
+    """
+    claim = context.claim
+    if claim is None or claim.placed:
+        return
+    placed = {"key": claim.key, "fingerprint": claim.fingerprint, "at": utc_now()}
+    try:
+        await (await session.connection()).execute(sa.insert(IDEMPOTENCY), placed)
+    except IntegrityError:
+        claim.taken = True
+        raise ClaimedError from None
 
 
 def _session(engine: AsyncEngine, context: Context | None) -> AsyncSession:

@@ -21,16 +21,19 @@ from typing import Any
 
 import apsw
 
-from ..context import Context
+from ..context import Claim, Context
 from ..errors import Problem
+from ..sql.claims import INSERTION, claim_values
 from ..sql.statement import Output, Statement
-from .database import RefusedError, Row
+from .database import ClaimedError, RefusedError, Row
 from .recording import Attribution, Recorded
 from .recording_sqlite import make_tables, record_changes
 from .sqlite_connection import open_connection, translated
 from .sqlite_turns import Turn
 
 GROUP_MAX = 256
+#: A claim and the moment of its write.
+ClaimOf = tuple[Claim, str | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -163,14 +166,19 @@ class Writer:
                 write.error = translated(error)
         return []
 
+    def _claim(self, write: Write) -> ClaimOf | None:
+        claim = write.context.claim if write.statement.claimed else None
+        return None if claim is None else (claim, self._attribution.value(0))
+
     def _attempt(self, write: Write) -> bool:
         if write.future.cancelled() or time.monotonic() > write.context.deadline:
             write.error = Problem("UNAVAILABLE", "The write waited too long.", headers=(("retry-after", "1"),))
             return False
         self._attribution.of(write.context)
         try:
-            run = run_guarded if write.statement.guarded else _run_plain
-            write.outcome = run(self._connection, write.statement, write.parameters)
+            apart = write.statement.guarded or write.statement.claimed
+            run = run_guarded if apart else _run_plain
+            write.outcome = run(self._connection, write.statement, write.parameters, self._claim(write))
         except apsw.Error as error:
             write.error = translated(error)
             return False
@@ -180,13 +188,20 @@ class Writer:
         return True
 
 
-def _run_plain(connection: apsw.Connection, statement: Statement, parameters: Sequence[Any]) -> Row | None:
+def _run_plain(
+    connection: apsw.Connection, statement: Statement, parameters: Sequence[Any], claim: ClaimOf | None = None
+) -> Row | None:
     rows = connection.execute(statement.text, parameters).fetchall()
     return rows[0] if rows else None
 
 
-def run_guarded(connection: apsw.Connection, statement: Statement, parameters: Sequence[Any]) -> Row | None:
+def run_guarded(
+    connection: apsw.Connection, statement: Statement, parameters: Sequence[Any], claim: ClaimOf | None = None
+) -> Row | None:
     """Run a write in a savepoint: nothing of it remains if it is refused.
+
+    Args:
+        claim: the claim that its answer is recorded for, and the moment.
 
     Raises:
         RefusedError: its row's check does not admit it.
@@ -196,6 +211,8 @@ def run_guarded(connection: apsw.Connection, statement: Statement, parameters: S
         row = _run_plain(connection, statement, parameters)
         if row is not None and statement.guarded and not row[statement.position(Output.ALLOWED)]:
             raise RefusedError
+        if row is not None and claim is not None:
+            _keep(connection, statement, row, claim)
     except BaseException as error:
         refused = False
         if connection.in_transaction:
@@ -207,6 +224,19 @@ def run_guarded(connection: apsw.Connection, statement: Statement, parameters: S
         raise
     connection.execute("RELEASE write")
     return row
+
+
+def _keep(connection: apsw.Connection, statement: Statement, row: Row, claim: ClaimOf) -> None:
+    """Record the answer of a write.
+
+    Raises:
+        ClaimedError: somebody else has recorded one.
+    """
+    claimed, at = claim
+    try:
+        connection.execute(INSERTION, (claimed.key, claimed.fingerprint, *claim_values(statement, row, at)))
+    except apsw.ConstraintError:
+        raise ClaimedError from None
 
 
 def _is_foreign_key(error: BaseException) -> bool:

@@ -38,6 +38,7 @@ class Request:
     """
 
     __slots__ = (
+        "_kept",
         "body_bytes_max",
         "context",
         "headers",
@@ -80,6 +81,12 @@ class Request:
         self.quota: tuple[Header, ...] | None = None
         self.notices: tuple[Header, ...] | None = None
         self.sent = False
+        self._kept: bytes | None = None
+
+    async def kept_body(self) -> bytes:
+        """The whole body, for who reads it before somebody else does."""
+        self._kept = await self.body()
+        return self._kept
 
     async def body(self) -> bytes:
         """The whole body.
@@ -88,6 +95,8 @@ class Request:
             Problem: `PAYLOAD_TOO_LARGE` before more than the limit is held, `REQUEST_TIMEOUT`, and
                 `UNSUPPORTED_MEDIA_TYPE` for a compressed one.
         """
+        if self._kept is not None:
+            return self._kept
         self.check_body()
         message = await self.message(0)
         chunk: bytes = message.get("body", b"")

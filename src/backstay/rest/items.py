@@ -9,23 +9,24 @@ import orjson
 
 from ..config import Config
 from ..db.database import Row
-from ..engine import Engine, Rows, StaleError, output
+from ..engine import Engine, Rows, StaleError
 from ..errors import NotFoundError, Problem, ValidationError, invalid
-from ..http.messages import JSON_TYPE, Request, Response, pairs_of
+from ..http.messages import Request, Response, pairs_of
 from ..query.ir import Select, Shape
 from ..query.payload import Action, Contract
 from ..query.sight import Sight
 from ..schema.model import Column
 from ..schema.policy import Standing
 from ..schema.resource import Resource
-from ..sql.statement import Output, Statement
+from ..sql.statement import Statement
 from . import params
 from .bodies import check_media_type, parse_object
 from .preconditions import create_only, unmet, versions_wanted
 from .put_new import check_repeated, current_etag, key_members, makes_rows, unfit_key
-from .replies import Envelope, conditional, etag_of, location, too_large
+from .replies import Envelope, conditional, etag_of, too_large
+from .written import Written
 
-Written = TypeVar("Written")
+Result = TypeVar("Result")
 
 
 class Items:
@@ -48,6 +49,7 @@ class Items:
         self._config = config
         self._envelope = envelope
         self._resource = resource
+        self.written = Written(config, envelope, resource)
         self._plain: dict[Standing, Statement] = {}
         self._contracts: dict[tuple[object, ...], Contract] = {}
 
@@ -118,9 +120,7 @@ class Items:
 
     async def _insert(self, fields: dict[str, Any], request: Request) -> Response:
         statement, row = await self._engine.insert(self._resource, fields, request.context)
-        key: list[object] = orjson.loads(output(statement, row, Output.KEY))
-        where = location(self._config, self._resource.name, key)
-        return self._written(statement, row, 201, [where])
+        return self.written.row(statement, row, 201)
 
     async def create_below(self, request: Request) -> Response:
         """`POST /{parent}/{key}/{relation}`: the row belongs to a parent that the principal can see."""
@@ -189,9 +189,9 @@ class Items:
             return await self._engine.update(self._resource, request.key, fields, request.context, version=version)
 
         statement, row = await self._matched(request, change)
-        return self._written(statement, row, 200, [])
+        return self.written.row(statement, row, 200)
 
-    async def _matched(self, request: Request, write: Callable[[int | None], Awaitable[Written]]) -> Written:
+    async def _matched(self, request: Request, write: Callable[[int | None], Awaitable[Result]]) -> Result:
         """Write the row in the version that the request names, if any; of several, in the one that it has."""
         wanted = versions_wanted(request, self._resource)
         try:
@@ -220,7 +220,7 @@ class Items:
         """`POST /{resource}/{key}/restore`: a row that was deleted softly is there again."""
         _refuse_parameters(request)
         statement, row = await self._engine.restore(self._resource, request.key, request.context)
-        return self._written(statement, row, 200, [])
+        return self.written.row(statement, row, 200)
 
     async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> dict[str, Any]:
         """The fields of the body, and those that the path sets; only a row's own path may be repeated by its body."""
@@ -236,11 +236,6 @@ class Items:
             check_repeated(found, fixed)
             body = _joined(body, found, {name: value for name, value in fixed.items() if name not in given})
         return contract.validate(body)
-
-    def _written(self, statement: Statement, row: Row, status: int, headers: list[tuple[bytes, bytes]]) -> Response:
-        body = self._envelope.item(row[0])
-        headers += ((b"etag", etag_of(body, output(statement, row, Output.VERSION))), JSON_TYPE)
-        return Response(status, body, headers)
 
 
 def _refuse_parameters(request: Request) -> None:

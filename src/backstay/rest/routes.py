@@ -15,6 +15,7 @@ from ..query.sight import Sight
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
 from .history import HISTORY, Histories, remembers
+from .idempotency import Idempotency, refusing
 from .items import Items
 from .lists import Aggregates, Lists
 from .replies import Envelope
@@ -108,6 +109,7 @@ class Routes:
     """All generated routes under the base path, and fixed ones outside of it.
 
     Args:
+        idempotency: keeps the answers of writes; without it an Idempotency-Key is refused.
         custom: (method, path) of custom endpoints without parameters, which win over a `{key}`.
     """
 
@@ -120,7 +122,9 @@ class Routes:
         *,
         custom: frozenset[tuple[str, bytes]] = frozenset(),
         success_flag: bool = False,
+        idempotency: Idempotency | None = None,
     ) -> None:
+        self._idempotency = idempotency
         self._custom = custom
         self._engine = engine
         self._config = config
@@ -143,14 +147,15 @@ class Routes:
         aggregates = Aggregates(engine, config, envelope, resource)
         base = f"{config.base_path}/{resource.name}"
         observe = self._observations.request
-        acts: dict[str, Handler] = {"GET": lists.list, "POST": items.create}
+        acts: dict[str, Handler] = {"GET": lists.list, "POST": self._once(items.create, items)}
         collection = {m: (acts[m], observe(m, base)) for m in collection_methods(resource)}
-        acts = {"GET": items.get, "PATCH": items.update, "PUT": items.replace, "DELETE": items.delete}
+        acts = {"PATCH": items.update, "PUT": items.replace, "DELETE": items.delete}
+        acts = {"GET": items.get} | {method: self._once(act, items) for method, act in acts.items()}
         item = {m: (acts[m], observe(m, f"{base}/{{key}}")) for m in item_methods(resource)}
         aggregate: Methods = {"GET": (aggregates.list, observe("GET", f"{base}/aggregate"))}
         nested: dict[bytes, Methods] = {}
         if restores(resource):
-            nested[RESTORE] = {"POST": (items.restore, observe("POST", f"{base}/{{key}}/restore"))}
+            nested[RESTORE] = {"POST": (self._once(items.restore, items), observe("POST", f"{base}/{{key}}/restore"))}
         if remembers(resource):
             histories = Histories(engine, config, envelope, resource)
             nested[HISTORY] = {"GET": (histories.history, observe("GET", f"{base}/{{key}}/history"))}
@@ -160,8 +165,14 @@ class Routes:
             nested[name.encode()] = {"GET": (below.list, observe("GET", path))}
             if creates:
                 makers = Items(engine, config, envelope, child, (resource, name))
-                nested[name.encode()]["POST"] = (makers.create_below, observe("POST", path))
+                nested[name.encode()]["POST"] = (self._once(makers.create_below, makers), observe("POST", path))
         return Endpoints(resource, collection, item, aggregate, nested)
+
+    def _once(self, handler: Handler, items: Items) -> Handler:
+        """The handler, whose requests may be sent again with an Idempotency-Key."""
+        return (
+            refusing(handler) if self._idempotency is None else self._idempotency.wrap(handler, items.written.rebuilt)
+        )
 
     def find(self, request: Request) -> tuple[Handler, Series] | None:
         """The endpoint of a request; `None` when the path is not under the base path.

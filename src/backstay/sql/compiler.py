@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from ..schema.base import utc_now
 from ..schema.kinds import facts_of, kind_of
 from ..schema.model import Column, Kind, Table
 from ..schema.policy import ME_PREFIX
+from .claims import CLAIM_FINGERPRINT, CLAIM_KEY, with_claim
 from .dialect import BY, Dialect
 from .history import build_history
 from .keysets import build_keyset_list
@@ -41,11 +43,18 @@ from .writes import build_delete, build_insert, build_update
 PRINCIPALS_MAX = 256
 
 
-def compile_plan(plan: Plan, dialect: Dialect) -> Statement:
-    """The Statement of a Plan in one dialect."""
+def compile_plan(plan: Plan, dialect: Dialect, *, claimed: bool = False) -> Statement:
+    """The Statement of a Plan in one dialect.
+
+    Args:
+        claimed: of a write: it records its answer, too.
+    """
     scope = _scope(plan, dialect)
     action, (tree, outputs) = _build(scope, plan)
-    return _compiled(scope, plan, action, tree, outputs)
+    if claimed and dialect.name == "postgresql":
+        tree = with_claim(tree, outputs, action)
+    statement = _compiled(scope, plan, action, tree, outputs)
+    return replace(statement, claimed=True) if claimed else statement
 
 
 def _compile_trial(plan: InsertPlan | UpdatePlan, dialect: Dialect) -> Statement:
@@ -165,6 +174,8 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, cl
     if name.startswith("s") and name[1:].isdigit():
         slot = int(name[1:])
         return lambda given, context: given[slot]
+    if name in (CLAIM_KEY, CLAIM_FINGERPRINT):
+        return _claim_binder(name)
     if name == BY:
         return lambda given, context: orjson.dumps(context.attribution())
     if name.startswith(ME_PREFIX):
@@ -177,6 +188,15 @@ def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, cl
     convert = _stored(compiled.binds[name].type, dialect)
     value = convert(constant) if constant is not None else None
     return lambda given, context: value
+
+
+def _claim_binder(name: str) -> Binder:
+    def bind(given: Sequence[Any], context: Context) -> Any:
+        claim = context.claim
+        assert claim is not None, "a claimed statement runs for a request with a claim"
+        return (claim.key if name == CLAIM_KEY else claim.fingerprint).encode()
+
+    return bind
 
 
 def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:

@@ -50,6 +50,7 @@ class Statement:
         labels: what each parameter is to the caller; empty for those that are not the caller's.
         tally: where its runs are counted; shared by the statements of a resource's action.
         whole: for each column, whether it is a number to whoever reads the row.
+        claimed: it records its answer for the context's claim, with itself.
         guarded: a row check may refuse it after the fact, so that it needs a savepoint.
         trial: makes the statement, of the same values, that returns a row if that check admits what this one would
             write.
@@ -63,6 +64,7 @@ class Statement:
     readers: tuple[Reader, ...]
     binders: tuple[Binder, ...] | None
     guarded: bool = False
+    claimed: bool = False
     repeatable: bool = False
     many: bool = False
     labels: tuple[str, ...] = ()
