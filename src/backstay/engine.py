@@ -12,6 +12,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from .config import Config
 from .context import ANONYMOUS, Context, Principal
 from .db.database import ConstraintViolationError, Database, RefusedError, Row
@@ -28,6 +30,7 @@ from .schema.policy import NO_STANDING, PLAIN_STANDING, TENANT_STANDING, Standin
 from .schema.resource import Catalog, Resource
 from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
+from .sql.history import log_start
 from .sql.statement import Output, Statement
 from .transactions import Transactions
 
@@ -184,6 +187,13 @@ class Engine:
         if context.transaction is not None:
             return context.transaction.read(statement, parameters, context)
         return self._database_read(statement, parameters, context)
+
+    async def known_from(self, context: Context) -> str | None:
+        """The instant from which on the past can be read; `None` where nothing was pruned."""
+        statement = log_start(self._dialect)
+        found = self.read(statement, [], context)
+        rows = found if isinstance(found, list) else await found
+        return orjson.loads(rows[0][0])[0] if rows else None
 
     async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
         """Create a row from validated fields; returns the statement and its row."""

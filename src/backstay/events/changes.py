@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ..db.recording import CHANGES
 from ..db.sessions import Sessions
 from ..errors import Problem
+from ..schema.change_log import PRUNED
 
 #: Entries that one transaction seals.
 SEALED_MAX = 1_000
@@ -34,8 +35,6 @@ PRUNED_MAX = 5_000
 SEAL_S = 1.0
 #: A follower looks for news so often.
 POLL_S = 0.05
-#: The operation of the entry that stands for those that were pruned.
-PRUNED = "prune"
 LOCK_KEY = int.from_bytes(hashlib.sha256(b"backstay change log").digest()[:7])
 _FIELDS = ("table_name", "key", "operation", "before", "after", "actor", "tenant", "request_id")
 _IMAGES = ("before", "after")
@@ -269,9 +268,10 @@ async def _drop(session: AsyncSession, last: int) -> int:
     """Drop the entries up to a position, whose own becomes the anchor; returns how many changes those were."""
     until, change = CHANGES.c.position <= last, CHANGES.c.operation != PRUNED
     count = await session.scalar(sa.select(sa.func.count()).select_from(CHANGES).where(until, change))
-    await session.execute(sa.delete(CHANGES).where(CHANGES.c.position < last))
-    emptied = dict.fromkeys(("before", "after", "actor", "tenant", "request_id"))
+    emptied: dict[str, Any] = dict.fromkeys(("before", "after", "actor", "tenant", "request_id"))
+    emptied["at"] = await session.scalar(sa.select(sa.func.max(CHANGES.c.at)).where(CHANGES.c.position <= last))
     anchor = {"operation": PRUNED, "table_name": "", "key": "[]", **emptied}
+    await session.execute(sa.delete(CHANGES).where(CHANGES.c.position < last))
     await session.execute(sa.update(CHANGES).where(CHANGES.c.position == last, change).values(anchor))
     return int(count or 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ..errors import Problem
+from ..schema.change_log import CHANGES
 from ..schema.kinds import column_like
 from ..schema.policy import fold
 from ..schema.resource import Resource
@@ -13,6 +14,8 @@ from .names import Names
 from .plan import Form, HistoryPlan, Slot, Source, both
 from .writes import key_of
 
+#: What `as_of` is.
+INSTANT = column_like(CHANGES.c.at.type, nullable=False)
 #: What numbers the changes.
 CHANGE_ID = column_like(sa.BigInteger(), nullable=False)
 

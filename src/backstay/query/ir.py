@@ -150,7 +150,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Rows of a resource: a page of them, or with `key` the one row."""
+    """Rows of a resource: a page of them, or with `key` the one row; `as_of` is the slot of an instant."""
 
     resource: str
     filter: Group | None = None
@@ -160,6 +160,7 @@ class Select:
     key: tuple[int, ...] = ()
     parent: Parent | None = None
     deleted: Deleted = Deleted.HIDDEN
+    as_of: int | None = None
 
 
 class Function(Enum):

@@ -157,7 +157,7 @@ class PlanParent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelectPlan:
-    """Rows, or with `key` one row."""
+    """Rows, or with `key` one row; as they were at the instant of the slot `as_of`, if there is one."""
 
     source: Source
     filter: PlanFilter | None
@@ -167,6 +167,7 @@ class SelectPlan:
     key: tuple[tuple[Column, int], ...]
     parent: PlanParent | None
     slots: tuple[Slot, ...]
+    as_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,8 +33,21 @@ from .groups import NAME, group, leaf
 PAGE_MAX = 10_000_000
 #: What in brackets makes a parameter a filter with a value; `is` makes one without.
 COMPARISONS = frozenset(op.value for op in Op)
-_LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and", "q", "with_deleted")
-_ITEM_WORDS = ("include", "fields", "with_deleted")
+_LIST_WORDS = (
+    "sort",
+    "page",
+    "limit",
+    "cursor",
+    "count",
+    "include",
+    "fields",
+    "or",
+    "and",
+    "q",
+    "with_deleted",
+    "as_of",
+)
+_ITEM_WORDS = ("include", "fields", "with_deleted", "as_of")
 _AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and", "q", "with_deleted")
 _HISTORY_WORDS = ("limit", "cursor")
 _SCOPED = ("fields", "sort", "limit")
@@ -64,12 +77,14 @@ class Parsed:
     Attributes:
         raw: one value a slot: text of filters and keys, JSON of a cursor, an offset.
         page: the page's number, 0 on a keyset page.
+        as_of: the instant of the past, if there is one.
     """
 
     query: Select | Aggregate | History
     raw: list[object]
     page: int
     digest: str = ""
+    as_of: str = ""
 
 
 def sort_out(pairs: Pairs, words: tuple[str, ...], config: Config, *, keys: Iterable[str] = ()) -> Parameters:
@@ -139,12 +154,22 @@ def parse_list(
     shape = shape_of(found, config)
     limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
     raw: list[object] = list(found.raw)
+    as_of = _past(found.words, raw)
     digest = cursors.digest(resource, order)
     page, number = _page(found.words, limit, raw, digest)
     start = Parent(parent[0], parent[1], tuple(range(len(keys)))) if parent else None
     condition = Group(False, tuple(found.filters)) if found.filters else None
-    query = Select(resource, condition, order, page, shape, parent=start, deleted=deleted_of(found.words))
-    return Parsed(query, raw, number, digest)
+    deleted = deleted_of(found.words)
+    query = Select(resource, condition, order, page, shape, parent=start, deleted=deleted, as_of=as_of)
+    return Parsed(query, raw, number, digest, found.words.get("as_of", ""))
+
+
+def _past(words: Mapping[str, str], raw: list[object]) -> int | None:
+    """The slot of an instant of the past, with its text in `raw`."""
+    if "as_of" not in words:
+        return None
+    raw.append(words["as_of"])
+    return len(raw) - 1
 
 
 def _page(words: dict[str, str], limit: int, raw: list[object], digest: str) -> tuple[Page, int]:
@@ -182,12 +207,18 @@ def offset_slot(raw: list[object], number: int, limit: int) -> int | None:
     return len(raw) - 1
 
 
-def parse_item(resource: str, pairs: Pairs, config: Config, *, parts: int) -> Select:
-    """`GET /{resource}/{key}`, whose key has so many parts."""
+def parse_item(resource: str, pairs: Pairs, config: Config, raw: list[object]) -> Select:
+    """`GET /{resource}/{key}`.
+
+    Args:
+        raw: the parts of the key; the values of other slots come behind them.
+    """
+    parts = len(raw)
     found = sort_out(pairs, _ITEM_WORDS, config)
     _refuse_filters(found, "an item", _ITEM_WORDS)
     shape = shape_of(found, config)
-    return Select(resource, shape=shape, key=tuple(range(parts)), deleted=deleted_of(found.words))
+    as_of = _past(found.words, raw)
+    return Select(resource, shape=shape, key=tuple(range(parts)), deleted=deleted_of(found.words), as_of=as_of)
 
 
 def deleted_of(words: Mapping[str, str]) -> Deleted:

@@ -8,6 +8,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from .base import UtcDateTime
 
 PREFIX = "backstay_"
+#: The operation of the entry that stands for those that were pruned; it has the newest instant of theirs.
+PRUNED = "prune"
 METADATA = sa.MetaData()
 _IMAGE = sa.Text().with_variant(JSONB(), "postgresql")
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

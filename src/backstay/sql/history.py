@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ..query.history import CHANGE_ID
+from ..query.history import CHANGE_ID, INSTANT
 from ..query.plan import HistoryPlan
-from ..schema.change_log import CHANGES
+from ..schema.change_log import CHANGES, PRUNED
 from ..schema.kinds import column_like
 from ..schema.model import Table
-from .dialect import Expression, Member, Query, fixed
+from .dialect import Dialect, Expression, Member, Query, fixed
+from .lookup import lookup
 from .reads import Built, integer
 from .scope import Rows, Scope
 from .shapes import Joined, json_of, object_of
-from .statement import Output
+from .statement import Output, Statement
 
 #: What an image's row has beside the columns of its table: the number of its change.
 CHANGE = "backstay_change"
-_AT = column_like(CHANGES.c.at.type, nullable=False)
 _TEXT = column_like(sa.Text(), nullable=True)
 
 
@@ -27,8 +28,8 @@ def build_history(scope: Scope, plan: HistoryPlan) -> Built:
     """A page of changes; one row tells whether the row they are of may be looked at, also of an empty page."""
     facts = plan.source.resource.table
     key = _key_of(scope, plan)
-    change = scope.alias(CHANGES)
-    mine = _changes_of(facts, change, key)
+    change = scope.plain(CHANGES)
+    mine = _changes_of(cast(sa.Table, facts.sql), change, key)
     before, after = (images(scope, facts, side, key) for side in ("before", "after"))
     origin: Any = change
     for image in (before, after):
@@ -65,19 +66,56 @@ def images(scope: Scope, facts: Table, side: str, key: Expression | None = None)
         key: of one row, as changes have it.
     """
     table = cast(sa.Table, facts.sql)
-    change = scope.alias(CHANGES)
-    origin, values = scope.dialect.image(table, change, side)
+    change = scope.plain(CHANGES)
+    origin, values = scope.dialect.images.row(table, change, side)
     columns = [value.label(column.key) for value, column in zip(values, table.columns, strict=True)]
     query = sa.select(change.c.id.label(CHANGE), *columns).select_from(origin)
-    query = query.where(*_changes_of(facts, change, key), change.c[side].is_not(None))
+    query = query.where(*_changes_of(table, change, key), change.c[side].is_not(None))
     rows = scope.alias(query.subquery())
     scope.standing_for[rows] = table
     return rows
 
 
-def _changes_of(facts: Table, change: Rows, key: Expression | None = None) -> list[Expression]:
+def past_rows(scope: Scope, slot: int, table: sa.Table) -> Rows:
+    """The rows that a table had at the instant of a slot.
+
+    Those that no change touched since are as they are; of the others, the first change since tells what they were.
+    """
+    key_columns = list(table.primary_key.columns)
+    if not key_columns:
+        return scope.plain(table)  # not recorded
+    instant = scope.dialect.typed(scope.bind(slot, CHANGES.c.at.type), CHANGES.c.at.type)
+    row, since = scope.plain(table), scope.plain(CHANGES)
+    key = scope.dialect.images.key([row.c[column.key] for column in key_columns])
+    changed = sa.select(fixed("1")).select_from(since)
+    changed = changed.where(*_changes_of(table, since, key), since.c.at > instant)
+    still = sa.select(*[row.c[column.key].label(column.key) for column in table.columns])
+    still = still.where(~sa.exists(changed.correlate(row)))
+    change, earlier = scope.plain(CHANGES), scope.plain(CHANGES)
+    origin, values = scope.dialect.images.row(table, change, "before")
+    sooner = sa.select(fixed("1")).select_from(earlier)
+    sooner = sooner.where(*_changes_of(table, earlier, change.c.key), earlier.c.at > instant)
+    sooner = sooner.where(earlier.c.id < change.c.id)
+    was = sa.select(*[v.label(column.key) for v, column in zip(values, table.columns, strict=True)])
+    was = was.select_from(origin).where(*_changes_of(table, change), change.c.at > instant)
+    was = was.where(change.c.before.is_not(None), ~sa.exists(sooner.correlate(change)))
+    rows = scope.plain(sa.union_all(still, was).subquery())
+    scope.standing_for[rows] = table
+    return rows
+
+
+@lru_cache(maxsize=8)
+def log_start(dialect: Dialect) -> Statement:
+    """Looks up the instant before which nothing is kept any more; no row where nothing was pruned."""
+    c = CHANGES.c
+    query = sa.select(c.at).where(c.position.is_not(None)).order_by(c.position).limit(1)
+    first = query.add_columns(c.operation).subquery()
+    return lookup("as_of", sa.select(first.c.at).where(first.c.operation == fixed(f"'{PRUNED}'")), dialect)
+
+
+def _changes_of(table: sa.Table, change: Rows, key: Expression | None = None) -> list[Expression]:
     """That changes are of a table, or of its row with a key."""
-    name = cast(sa.Table, facts.sql).name.replace("'", "''")
+    name = table.name.replace("'", "''")
     of_table = change.c.table_name == fixed(f"'{name}'")
     return [of_table] if key is None else [of_table, change.c.key == key]
 
@@ -88,9 +126,9 @@ def _key_of(scope: Scope, plan: HistoryPlan) -> Expression:
     names = [column.name for column, _ in plan.key]
     if names == list(facts.key):
         values = [scope.dialect.typed(scope.bind(slot, c.sql.type), c.sql.type) for c, slot in plan.key]
-        return scope.dialect.change_key(values)
+        return scope.dialect.images.key(values)
     row = scope.alias(facts.sql)
-    found = scope.dialect.change_key([row.c[facts.columns[name].sql.key] for name in facts.key])
+    found = scope.dialect.images.key([row.c[facts.columns[name].sql.key] for name in facts.key])
     where = [row.c[column.sql.key] == scope.bind(slot) for column, slot in plan.key]
     return sa.select(found).select_from(row).where(*where).scalar_subquery()
 
@@ -105,7 +143,7 @@ def _members(scope: Scope, plan: HistoryPlan, change: Rows, sides: tuple[Rows, R
     return [
         ("id", dialect.json_value(CHANGE_ID, c.id)),
         ("position", dialect.json_value(CHANGE_ID, c.position)),
-        ("at", dialect.json_value(_AT, c.at)),
+        ("at", dialect.json_value(INSTANT, c.at)),
         ("operation", dialect.json_value(_TEXT, c.operation)),
         ("before", before),
         ("after", after),
@@ -124,8 +162,8 @@ def _seen(scope: Scope, plan: HistoryPlan, key: Expression) -> Expression:
 
     now, any_row = scope.alias(facts.sql), scope.alias(facts.sql)
     seen = there(*scope.rule(plan.source, now), rows=now)
-    last, later = images(scope, facts, "before", key), scope.alias(CHANGES)
-    after = sa.select(fixed("1")).select_from(later).where(*_changes_of(facts, later, key))
+    last, later = images(scope, facts, "before", key), scope.plain(CHANGES)
+    after = sa.select(fixed("1")).select_from(later).where(*_changes_of(cast(sa.Table, facts.sql), later, key))
     was = sa.select(fixed("1")).select_from(last)
     # The last change of a row that is gone is its delete.
     was = was.where(~sa.exists(after.where(later.c.id > last.c[CHANGE]).correlate(last)))

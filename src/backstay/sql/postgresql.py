@@ -24,6 +24,7 @@ from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
 from .dialect import BY, Expression, Listed, Member, Query, fixed, labels_of
+from .images import PostgresImages
 from .postgresql_kinds import array_of, array_shown, covers, extreme, item_of, range_of, text_shown
 from .search import PostgresSearch
 from .statement import Reader
@@ -86,20 +87,6 @@ def _whole_row(element: _WholeRow, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{compiler.process(element.row, **kw)}.*"
 
 
-class _NoRow(sa.ColumnElement[Any]):
-    """No row of a table, which says what the columns of an image are."""
-
-    inherit_cache = False
-
-    def __init__(self, table: sa.Table) -> None:
-        self.row = table
-
-
-@compiles(_NoRow)
-def _no_row(element: _NoRow, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"CAST(NULL AS {compiler.preparer.format_table(element.row)})"
-
-
 class _Compiler(PGCompiler):
     """SQLAlchemy's compiler, less one habit."""
 
@@ -120,6 +107,7 @@ class PostgresDialect:
     name = "postgresql"
     lateral = True
     search = PostgresSearch()
+    images = PostgresImages()
 
     def __init__(self, *, recorded: bool = False) -> None:
         # For the rest of the transaction: triggers run after what a statement returns is worked out.
@@ -255,17 +243,6 @@ class PostgresDialect:
     def order(self, expression: Expression, *, descending: bool, nullable: bool) -> Expression:
         """A sort key; null is larger than every value, which needs no words here."""
         return expression.desc() if descending else expression.asc()
-
-    def image(self, table: sa.Table, change: sa.FromClause, side: str) -> tuple[Any, Sequence[Expression]]:
-        """The JSON as a row of the table."""
-        names: list[Any] = [sa.column(column.name, column.type) for column in table.columns]
-        function = sa.func.jsonb_populate_record(_NoRow(table), change.c[side])
-        row = function.table_valued(*names, joins_implicitly=True)
-        return change.join(row, sa.true()), [row.c[column.name] for column in table.columns]
-
-    def change_key(self, values: Sequence[Expression]) -> Expression:
-        """A primary key as changes have it."""
-        return sa.cast(sa.func.jsonb_build_array(*values), sa.Text())
 
     def reader(self, column: Column) -> Callable[[Any], Any]:
         """From a Python value of the column's kind to its text."""

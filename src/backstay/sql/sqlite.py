@@ -23,10 +23,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from ..query import values
 from ..query.ir import Function, Op
-from ..schema.kinds import ISO_LAYOUT, kind_of
+from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
 from ..schema.types import list_text
 from .dialect import Expression, Listed, Member, Query, fixed
+from .images import SqliteImages
 from .search import SqliteSearch
 from .statement import Reader
 
@@ -114,6 +115,7 @@ class SqliteDialect:
     #: The connection that writes knows.
     attribution: Expression | None = None
     search = SqliteSearch()
+    images = SqliteImages()
 
     def __init__(self) -> None:
         self._core = SQLiteDialect(paramstyle="qmark")
@@ -239,14 +241,6 @@ class SqliteDialect:
             return key
         return key.nulls_first() if descending else key.nulls_last()
 
-    def image(self, table: sa.Table, change: sa.FromClause, side: str) -> tuple[Any, Sequence[Expression]]:
-        """Values out of the JSON; bytes are hexadecimal digits there."""
-        return change, [image_value(column, change.c[side]) for column in table.columns]
-
-    def change_key(self, values: Sequence[Expression]) -> Expression:
-        """A primary key as changes have it."""
-        return sa.func.json_array(*values)
-
     def reader(self, column: Column) -> Callable[[Any], Any] | None:
         """From a Python value of the column's kind to the driver's."""
         if column.kind is Kind.DATETIME:
@@ -283,14 +277,6 @@ class SqliteDialect:
         if op in (Op.ILIKE, Op.CONTAINS) and column.kind not in (Kind.JSON, Kind.ARRAY):
             return values.text if op is Op.CONTAINS else _like
         return lambda raw: store(values.parse(column, raw))
-
-
-def image_value(column: sa.Column[Any], image: Expression) -> Expression:
-    """A column's value in an image of its row, as it was stored."""
-    value: Any = sa.func.json_extract(image, name_literal(f'$."{column.name}"'))
-    if kind_of(column.type) is Kind.BYTES:
-        value = sa.func.unhex(value)
-    return sa.type_coerce(value, column.type)
 
 
 def _float_shown(expression: Expression) -> Expression:
