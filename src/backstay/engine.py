@@ -6,13 +6,12 @@ constraint refused. Front ends never see a database.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
-
-import orjson
 
 from .config import Config
 from .context import ANONYMOUS, Context, Principal
@@ -38,6 +37,7 @@ from .transactions import Transactions
 
 Rows = list[Row]
 STATEMENTS_MAX = 1_024
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: Before a write has one.
 NO_STATEMENT = Statement("", "", "", (), (), (), None)
 
@@ -63,6 +63,8 @@ class Engine:
         self.config = config
         self.database = database
         self._dialect = dialect
+        #: Looks up how far back the change log goes.
+        self.log_start = log_start(dialect)
         self._observations = observations
         self._planner = Planner(catalog, config)
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
@@ -193,20 +195,20 @@ class Engine:
             return context.transaction.read(statement, parameters, context)
         return self._database_read(statement, parameters, context)
 
-    async def known_from(self, context: Context) -> str | None:
-        """The instant from which on the past can be read; `None` where nothing was pruned."""
-        statement = log_start(self._dialect)
-        found = self.read(statement, [], context)
-        rows = found if isinstance(found, list) else await found
-        return orjson.loads(rows[0][0])[0] if rows else None
+    async def insert(
+        self, resource: Resource, fields: dict[str, Any], context: Context, kept: Mapping[str, Any] = NOTHING
+    ) -> tuple[Statement, Row]:
+        """Create a row from validated fields; returns the statement and its row.
 
-    async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
-        """Create a row from validated fields; returns the statement and its row."""
+        Args:
+            kept: what no caller sets, of a row that was there before.
+        """
 
         async def write(fields: dict[str, Any]) -> Row | None:
             nonlocal statement
-            statement = self._prepare_write(Insert(resource.name, tuple(fields)), context)
-            return await self._write(statement, self.bind(statement, list(fields.values())), resource, context)
+            statement = self._prepare_write(Insert(resource.name, tuple(fields), tuple(kept)), context)
+            values = self.bind(statement, [*fields.values(), *kept.values()])
+            return await self._write(statement, values, resource, context)
 
         statement = NO_STATEMENT
         row = await self._hooked(resource, "create", context, (), fields, write)

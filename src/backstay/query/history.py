@@ -7,11 +7,12 @@ import sqlalchemy as sa
 from ..errors import Problem
 from ..schema.change_log import CHANGES
 from ..schema.kinds import column_like
+from ..schema.model import Column
 from ..schema.policy import fold
 from ..schema.resource import Resource
 from .ir import Deleted, History
 from .names import Names
-from .plan import Form, HistoryPlan, Slot, Source, both
+from .plan import Form, HistoryPlan, PlanShape, Slot, Source, both
 from .writes import key_of
 
 #: What `as_of` is.
@@ -39,9 +40,16 @@ def plan_history(resource: Resource, query: History, names: Names) -> HistoryPla
         names.slots[slot] = Slot("cursor", CHANGE_ID, Form.CURSOR)
     if len(query.page.slots) > 1 or any(query.page.nulls):
         names.refuse("cursor", "cursor", "is malformed.", "Start without a cursor.")
-    shape = names.shape(resource, None, ())
+    shape = names.shape(resource, None, ()) if query.change is None else PlanShape(tuple(kept_columns(resource)))
+    if query.change is not None:
+        names.slots[query.change] = Slot("change", CHANGE_ID, Form.BODY)
     source = Source(resource, both(images.rule, history))
-    return HistoryPlan(source, images, shape, found, query.page, names.finish())
+    return HistoryPlan(source, images, shape, found, query.page, names.finish(), query.change)
+
+
+def kept_columns(resource: Resource) -> list[Column]:
+    """What changes keep of a row, shown or not: all but secrets."""
+    return [column for column in resource.table.columns.values() if not column.secret]
 
 
 def _deleted(resource: Resource, names: Names) -> Deleted:

@@ -205,10 +205,11 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """One new row; value *i* belongs to column *i*."""
+    """One new row; value *i* belongs to column *i*. The values of `kept`, which no body names, follow."""
 
     resource: str
     columns: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +248,14 @@ class History:
 
     Attributes:
         primary: the key is the table's primary key, whatever the resource is addressed by.
+        change: the slot of the number of one change, with all that is needed to undo it.
     """
 
     resource: str
     key: tuple[int, ...]
     page: KeysetPage
     primary: bool = False
+    change: int | None = None
 
 
 Query = Select | Aggregate | Insert | Update | Delete | Restore | History

@@ -264,6 +264,7 @@ class HistoryPlan:
     Attributes:
         source: whose row it is: the rule of the row as it is now, or of its last image when it is gone.
         images: what holds of an image that is shown.
+        change: the slot of the number of the only change that is asked for, beside the row as it is now.
     """
 
     source: Source
@@ -272,6 +273,7 @@ class HistoryPlan:
     key: tuple[tuple[Column, int], ...]
     page: KeysetPage
     slots: tuple[Slot, ...]
+    change: int | None = None
 
 
 Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan | ReferrersPlan | HistoryPlan

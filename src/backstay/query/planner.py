@@ -52,7 +52,7 @@ class Planner:
             case Aggregate():
                 return self._aggregate(query, names)
             case Insert():
-                return plan_insert(self.resource(query.resource), query.columns, names)
+                return plan_insert(self.resource(query.resource), query, names)
             case Update():
                 return plan_update(self.resource(query.resource), query, names)
             case Delete():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+import orjson
+
 from ..context import Context
 from ..engine import Engine, Rows
 from ..errors import Problem
@@ -20,7 +22,10 @@ async def remembered(engine: Engine, found: Rows | Awaitable[Rows], as_of: str, 
         Problem: `HISTORY_PRUNED`, with the instant from which on the past is known.
     """
     rows = found if isinstance(found, list) else await found
-    known = await engine.known_from(context)
-    if known is not None and values.parse(INSTANT, as_of) < values.parse(INSTANT, known):
-        raise Problem("HISTORY_PRUNED", f"What changed before {known} is not kept.")
+    start = engine.read(engine.log_start, [], context)
+    pruned = start if isinstance(start, list) else await start
+    if pruned:
+        (known,) = orjson.loads(pruned[0][0])
+        if values.parse(INSTANT, as_of) < values.parse(INSTANT, known):
+            raise Problem("HISTORY_PRUNED", f"What changed before {known} is not kept.")
     return rows

@@ -20,6 +20,7 @@ from .idempotency import Idempotency, no_row, refusing
 from .items import Items
 from .lists import Aggregates, Lists
 from .replies import Envelope
+from .undo import UNDO, Undo
 
 AGGREGATE = b"aggregate"
 RESTORE = b"restore"
@@ -59,6 +60,12 @@ def restores(resource: Resource) -> bool:
     return softly and resource.policy.restore is not nobody and RESTORE.decode() not in resource.relationships
 
 
+def undoes(resource: Resource) -> bool:
+    """Whether it has `POST /{resource}/{key}/undo`: changes that are seen, and rows that can be written."""
+    writes = len(item_methods(resource)) > 1 or "POST" in collection_methods(resource)
+    return remembers(resource) and writes and UNDO.decode() not in resource.relationships
+
+
 def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
     """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`.
 
@@ -92,6 +99,8 @@ def route_table(catalog: Catalog, config: Config) -> list[Route]:
             found.append(Route("POST", f"{base}/{{key}}/restore", name, "restore"))
         if remembers(resource):
             found.append(Route("GET", f"{base}/{{key}}/history", name, "history"))
+        if undoes(resource):
+            found.append(Route("POST", f"{base}/{{key}}/undo", name, "undo"))
         found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
         for relation, child, creates in nested_lists(catalog, resource):
             found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
@@ -170,6 +179,9 @@ class Routes:
         if remembers(resource):
             histories = Histories(engine, config, envelope, resource)
             nested[HISTORY] = {"GET": (histories.history, observe("GET", f"{base}/{{key}}/history"))}
+        if undoes(resource):
+            undo = self._once(Undo(engine, resource, items).undo, items)
+            nested[UNDO] = {"POST": (undo, observe("POST", f"{base}/{{key}}/undo"))}
         for name, child, creates in nested_lists(engine.catalog, resource):
             path = f"{base}/{{key}}/{name}"
             below = Lists(engine, config, envelope, child, (resource, name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -34,9 +33,17 @@ def build_history(scope: Scope, plan: HistoryPlan) -> Built:
     origin: Any = change
     for image in (before, after):
         origin = origin.outerjoin(image, sa.and_(image.c[CHANGE] == change.c.id, *scope.rule(plan.images, image)))
+    now = scope.plain(facts.sql)
+    if plan.change is not None:
+        mine.append(change.c.id == scope.bind(plan.change, sa.BigInteger()))
+        origin = origin.outerjoin(now, sa.and_(*[now.c[c.sql.key] == scope.bind(slot) for c, slot in plan.key]))
     joined = Joined(change)
     joined.origin = origin
-    item = object_of(scope, _members(scope, plan, change, (before, after), joined), joined)
+    members = _members(scope, plan, change, (before, after), joined)
+    if plan.change is not None:
+        there = now.c[plan.key[0][0].sql.key].is_not(None)
+        members.append(("now", sa.case((there, json_of(scope, plan.shape, now, joined)), else_=sa.null())))
+    item = object_of(scope, members, joined)
     seen = sa.or_(before.c[CHANGE].is_not(None), after.c[CHANGE].is_not(None))
     number: Expression = change.c.id
     outputs = [
@@ -104,7 +111,6 @@ def past_rows(scope: Scope, slot: int, table: sa.Table) -> Rows:
     return rows
 
 
-@lru_cache(maxsize=8)
 def log_start(dialect: Dialect) -> Statement:
     """Looks up the instant before which nothing is kept any more; no row where nothing was pruned."""
     c = CHANGES.c
