@@ -151,5 +151,7 @@ def _endpoints(app: Versioned, custom: CustomEndpoints | None, kept: Idempotency
 
 
 def _may_write(resource: Resource) -> bool:
+    """Whether rows change through it, or what changes is kept."""
     policy = resource.policy
-    return resource.writable and any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
+    rules = (policy.create, policy.update, policy.delete, policy.history)
+    return resource.writable and any(rule is not nobody for rule in rules)
