@@ -129,13 +129,17 @@ class Changes:
             last = (await session.execute(_LAST)).one_or_none()
             position, before = (0, "") if last is None else last
             rows = (await session.execute(_UNSEALED)).all()
-            sealed: list[dict[str, Any]] = []
+            sealed: list[tuple[int, int, str]] = []
             for row in rows:
                 position += 1
                 before = hashed(before, position, row)
-                sealed.append({"b_id": row.id, "b_position": position, "b_hash": before})
+                sealed.append((row.id, position, before))
             if sealed:
-                await (await session.connection()).execute(_SEAL, sealed)
+                connection = await session.connection()
+                if connection.dialect.name == "postgresql":
+                    await connection.exec_driver_sql(_SEAL_TOGETHER, tuple(map(list, zip(*sealed, strict=True))))
+                else:
+                    await connection.exec_driver_sql(_SEAL, [(p, h, i) for i, p, h in sealed])
         return len(rows)
 
     async def after(self, position: int, limit: int = 100) -> list[Change]:
@@ -296,10 +300,11 @@ _LAST = (
     .limit(1)
 )
 _UNSEALED = sa.select(*_texts()).where(CHANGES.c.position.is_(None)).order_by(CHANGES.c.id).limit(SEALED_MAX)
-_SEAL = (
-    sa.update(CHANGES)
-    .where(CHANGES.c.id == sa.bindparam("b_id"))
-    .values(position=sa.bindparam("b_position"), hash=sa.bindparam("b_hash"))
+#: Said to the drivers as it is, because it is done for every change there is.
+_SEAL = "UPDATE backstay_changes SET position = ?, hash = ? WHERE id = ?"
+_SEAL_TOGETHER = (
+    "UPDATE backstay_changes AS c SET position = v.position, hash = v.hash"
+    " FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS v (id, position, hash) WHERE c.id = v.id"
 )
 _BOUNDS = sa.select(sa.func.min(CHANGES.c.position), sa.func.max(CHANGES.c.position))
 _CHAIN = (
