@@ -11,6 +11,7 @@ from ..schema.versions import Version
 from .openapi_access import optional_security, security_schemes
 from .openapi_bounds import close, operations_of
 from .openapi_custom import Joint, join
+from .openapi_history import place_history
 from .openapi_operations import Operations, json_answer, place, place_rows
 from .openapi_responses import LIFECYCLE, Answers
 from .openapi_schemas import Components, Json, labels_of
@@ -60,6 +61,7 @@ def document(
     place_rows(operations)
     for resource in catalog.resources.values():
         place(operations, resource)
+        place_history(operations, resource)
     tags = [{"name": name, "description": _about(catalog, name)} for name in catalog.resources]
     about = {"description": description} if description else {}
     components.sections["securitySchemes"] = ways
