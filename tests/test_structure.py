@@ -26,7 +26,7 @@ LEVELS: dict[int, str] = {
     5: "stores services integrations",
     6: "jobs",
     7: "events",
-    8: "engine refusals hooks transactions",
+    8: "engine refusals hooks hooked_writes transactions",
     9: "auth bulk",
     10: "http",
     11: "rest graphql live console accounts",

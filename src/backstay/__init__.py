@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .context import Context, Principal, PrincipalKind
     from .errors import ForbiddenError, NotFoundError, OperatorError, Problem, ValidationError
     from .existing import reflect
+    from .hooks import Write
     from .schema.base import Model, ModelBase, UtcDateTime, UuidKey
     from .schema.mixins import MembershipBase, SoftDelete, TenantScoped
     from .schema.policy import FieldRule, has_permission, has_role, me, nobody, public, signed_in
@@ -53,6 +54,7 @@ _HOMES = {
     "UuidKey": "schema.base",
     "ValidationError": "errors",
     "Version": "schema.versions",
+    "Write": "hooks",
     "has_permission": "schema.policy",
     "has_role": "schema.policy",
     "me": "schema.policy",
@@ -92,6 +94,7 @@ __all__ = [
     "UuidKey",
     "ValidationError",
     "Version",
+    "Write",
     "has_permission",
     "has_role",
     "me",

@@ -20,6 +20,7 @@ from .errors import OperatorError
 from .events.changes import Changes
 from .exposures import Exposure, attribute, given_or
 from .fixed import lifespan
+from .hooks import Hooked, Hooks
 from .http.messages import Receive, Scope, Send
 from .runtime import Runtime, start
 from .schema.declare import schema_of
@@ -29,7 +30,7 @@ from .services.mail import Mailer
 from .versions import Versioned
 
 
-class Backstay(Versioned):
+class Backstay(Versioned, Hooked):
     """A backend derived from models and rules.
 
     Args:
@@ -66,6 +67,7 @@ class Backstay(Versioned):
         #: Whether it serves a database that is not made from models, and so not migrated by them.
         self.existing = schema is not None
         self._schema = schema
+        self.hooks = Hooks()
         self._envelope = envelope
         self._exposures: list[Exposure] = []
         self._accounts: Declared | None = None
@@ -279,6 +281,7 @@ class Backstay(Versioned):
                 self._custom,
                 self._accounts,
                 recorded=self.recorded(),
+                hooks=self.hooks,
                 mailer=self.mail_sender,
                 success_flag=self._envelope == "success",
             )

@@ -16,6 +16,8 @@ from .config import Config
 from .context import ANONYMOUS, Context, Principal
 from .db.database import ConstraintViolationError, Database, RefusedError, Row
 from .errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError
+from .hooked_writes import HookedWrites
+from .hooks import Action
 from .observe import Observations
 from .query import values
 from .query.ir import Delete, Insert, Query, Restore, Select, Shape, Update
@@ -33,6 +35,8 @@ from .transactions import Transactions
 
 Rows = list[Row]
 STATEMENTS_MAX = 1_024
+#: Before a write has one.
+NO_STATEMENT = Statement("", "", "", (), (), (), None)
 
 
 class Engine:
@@ -60,8 +64,9 @@ class Engine:
         self._planner = Planner(catalog, config)
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
         self._database_read = database.read
-        #: Several writes as one; who wires the engine sets it.
+        #: Several writes as one, and what is called around a write; who wires the engine sets them.
         self.transactions: Transactions
+        self.hooks: HookedWrites
         self._refusals = Refusals(catalog, dialect, database, self.standing)
         #: Called after a row of a resource was deleted, by the resource's current name.
         self.deleted: dict[str, Callable[[Context], Awaitable[None]]] = {}
@@ -187,8 +192,14 @@ class Engine:
 
     async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
         """Create a row from validated fields; returns the statement and its row."""
-        statement = self._prepare_write(Insert(resource.name, tuple(fields)), context)
-        row = await self._write(statement, self.bind(statement, list(fields.values())), resource, context)
+
+        async def write(fields: dict[str, Any]) -> Row | None:
+            nonlocal statement
+            statement = self._prepare_write(Insert(resource.name, tuple(fields)), context)
+            return await self._write(statement, self.bind(statement, list(fields.values())), resource, context)
+
+        statement = NO_STATEMENT
+        row = await self._hooked(resource, "create", context, (), fields, write)
         assert row is not None, "INSERT … RETURNING returns its row"
         return statement, row
 
@@ -209,11 +220,17 @@ class Engine:
         Raises:
             StaleError: it has another one.
         """
-        slots = tuple(range(len(fields), len(fields) + len(key)))
-        query = Update(resource.name, tuple(fields), slots, None if version is None else len(fields) + len(key))
-        statement = self._prepare_write(query, context)
-        values = self._bind_keyed(statement, [*fields.values(), *key, *_given(version)], resource, key)
-        row = await self._write(statement, values, resource, context, key)
+
+        async def write(fields: dict[str, Any]) -> Row | None:
+            nonlocal statement
+            slots = tuple(range(len(fields), len(fields) + len(key)))
+            query = Update(resource.name, tuple(fields), slots, None if version is None else len(fields) + len(key))
+            statement = self._prepare_write(query, context)
+            values = self._bind_keyed(statement, [*fields.values(), *key, *_given(version)], resource, key)
+            return await self._write(statement, values, resource, context, key)
+
+        statement = NO_STATEMENT
+        row = await self._hooked(resource, "update", context, key, fields, write)
         if row is None:
             await self._explain(resource, key, "update", context, version)
             raise NotFoundError(resource.name, ",".join(key))
@@ -229,7 +246,11 @@ class Engine:
         query = Delete(resource.name, tuple(range(len(key))), None if version is None else len(key))
         statement = self._prepare_write(query, context)
         values = self._bind_keyed(statement, [*key, *_given(version)], resource, key)
-        if await self._write(statement, values, resource, context, key) is None:
+
+        async def write(_: dict[str, Any]) -> Row | None:
+            return await self._write(statement, values, resource, context, key)
+
+        if await self._hooked(resource, "delete", context, key, {}, write) is None:
             await self._explain(resource, key, "delete", context, version)
             raise NotFoundError(resource.name, ",".join(key))
         after = self.deleted.get(resource.origin.name)
@@ -278,6 +299,20 @@ class Engine:
             if version is not None and output(statement, rows[0], Output.VERSION) != version:
                 raise StaleError(rows[0])
             raise ForbiddenError(action, f"this row of {resource.name}", anonymous=context.principal.is_anonymous)
+
+    async def _hooked(
+        self,
+        resource: Resource,
+        action: Action,
+        context: Context,
+        key: Sequence[str],
+        fields: dict[str, Any],
+        write: Callable[[dict[str, Any]], Awaitable[Row | None]],
+    ) -> Row | None:
+        """Write; where hooks are called around it, in a transaction."""
+        if context.transaction is None or not self.hooks.watch(resource, action):
+            return await write(fields)
+        return await self.hooks.run(resource, action, context, key, fields, write)
 
     async def _write(
         self,

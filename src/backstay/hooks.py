@@ -63,3 +63,56 @@ class Hooks:
     def of(self, table: str, action: Action, when: When) -> Sequence[Hook]:
         """The functions, in the order of their declaration."""
         return self._found.get((table, action, when), ())
+
+
+class Hooked:
+    """The decorators of an app: `@app.before_create(Score)`."""
+
+    hooks: Hooks
+
+    def before_create(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function before a row is created; it may change `values`.
+
+        Example:
+            >>> @app.before_create(Score)
+            ... async def only_while_open(write: Write) -> None:
+            ...     if await write.session.scalar(select(Game.closed).where(Game.id == write.values["game_id"])):
+            ...         raise Problem("CONFLICT", "The game is over.")
+        """
+        return self._hook(model, ("create",), "before")
+
+    def before_update(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function before a row is updated; it may change `values`."""
+        return self._hook(model, ("update",), "before")
+
+    def before_delete(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function before a row is deleted."""
+        return self._hook(model, ("delete",), "before")
+
+    def after_create(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function with each new row, in its transaction."""
+        return self._hook(model, ("create",), "after")
+
+    def after_update(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function with each updated row, in its transaction."""
+        return self._hook(model, ("update",), "after")
+
+    def after_delete(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function when a row was deleted, in its transaction."""
+        return self._hook(model, ("delete",), "after")
+
+    def after_commit(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function behind the commit of a create, update or delete: what it does may be lost with the process.
+
+        What it raises is logged, and changes nothing of the answer.
+        """
+        return self._hook(model, ACTIONS, "committed")
+
+    def _hook(self, model: Any, actions: Sequence[Action], when: When) -> Callable[[Hook], Hook]:
+        table = model if isinstance(model, str) else str(model.__table__.name)
+
+        def register(hook: Hook) -> Hook:
+            self.hooks.add(table, actions, when, hook)
+            return hook
+
+        return register

@@ -20,8 +20,10 @@ from .db.sessions import Sessions
 from .engine import Engine
 from .events.changes import Changes
 from .fixed import fixed_routes
+from .hooked_writes import HookedWrites
+from .hooks import Hooks
 from .http.custom import CustomEndpoints
-from .http.frame import Frame, Handler
+from .http.frame import Frame, Handler, Route
 from .http.messages import Application, Request
 from .observe import Log, Observations, Series
 from .rest.idempotency import Idempotency
@@ -29,7 +31,8 @@ from .rest.idempotent_endpoints import IdempotentEndpoints
 from .rest.limits import quotas_of
 from .rest.routes import Routes
 from .rest.versions import Versions
-from .schema.policy import Policy, nobody
+from .schema.policy import nobody
+from .schema.resource import Resource
 from .services.mail import Mailer
 from .sql.dialect import Dialect
 from .stores.limits import Limits
@@ -67,6 +70,7 @@ def start(
     declared: Declared | None,
     *,
     recorded: Sequence[Recorded],
+    hooks: Hooks,
     mailer: Mailer | None,
     success_flag: bool,
 ) -> Runtime:
@@ -78,19 +82,17 @@ def start(
     config = app.config
     editions = app.editions()
     catalog, older = editions[0].catalog, [(edition.catalog, edition.config) for edition in editions[1:]]
-    writes = any(r.writable and _may_write(r.policy) for r in catalog.declared.values())
-    read_only = declared is None and not writes
+    read_only = declared is None and not any(map(_may_write, catalog.declared.values()))
     recorded = () if read_only else recorded
     dialect, database = open_database(config, read_only=read_only, recorded=recorded)
     observations = Observations()
     engine = Engine(catalog, dialect, database, config, observations)
     sessions = Sessions(config, database.turn, recorded)
-    engine.transactions = Transactions(sessions)
     health = Health({"database": database.ping})
     log = Log(config.log_format, config.log_level)
+    engine.transactions, engine.hooks = Transactions(sessions), HookedWrites(hooks, log)
     fixed = fixed_routes(app.openapi, health, Metrics(observations, engine, database), observations)
     docs = Docs(app.name)
-    assets = observations.request("GET", "/docs/assets")
     fixed[b"/docs"] = {"GET": (docs.page_of("/openapi.json"), observations.request("GET", "/docs"))}
     wired: Wired | None = None
     if declared is not None and custom is not None:
@@ -102,19 +104,12 @@ def start(
     serving = Serving(app, engine, observations, docs, log, literal, success_flag, idempotency)
     versions = versions_of(serving, editions, fixed)
 
-    def other(request: Request) -> tuple[Handler, Series] | None:
-        if request.path.startswith(docs.prefix):
-            return docs.asset, assets
-        if custom is None:
-            raise versions.missing(request)
-        return None
-
     limits = open_limits(config, app.name, log)
     tokens = Tokens(config.secret)
     frame = Frame(
         config,
         versions.find_any,
-        other,
+        _rest(docs, custom, observations, versions),
         wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
         observations=observations,
         log=log,
@@ -126,12 +121,25 @@ def start(
         bases=app.base_paths(),
     )
     log.later = frame.schedule_flush
-    known = wired.accounts if wired else None
     routes = versions.current
-    changes = Changes(sessions) if recorded else None
+    known, changes = wired.accounts if wired else None, Changes(sessions) if recorded else None
     return Runtime(
         engine, database, sessions, frame, routes, health, observations, dialect, limits, known, versions, changes
     )
+
+
+def _rest(docs: Docs, custom: CustomEndpoints | None, observations: Observations, versions: Versions) -> Route:
+    """What answers where no version of the API does: the reference page's parts, or the custom endpoints."""
+    assets = observations.request("GET", "/docs/assets")
+
+    def other(request: Request) -> tuple[Handler, Series] | None:
+        if request.path.startswith(docs.prefix):
+            return docs.asset, assets
+        if custom is None:
+            raise versions.missing(request)
+        return None
+
+    return other
 
 
 def _endpoints(app: Versioned, custom: CustomEndpoints | None, kept: Idempotency | None) -> Application | None:
@@ -142,5 +150,6 @@ def _endpoints(app: Versioned, custom: CustomEndpoints | None, kept: Idempotency
     return IdempotentEndpoints(custom, kept, secret=secret, bytes_max=app.config.result_bytes_max)
 
 
-def _may_write(policy: Policy) -> bool:
-    return any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
+def _may_write(resource: Resource) -> bool:
+    policy = resource.policy
+    return resource.writable and any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))

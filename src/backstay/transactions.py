@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -70,6 +70,32 @@ class Transactions:
         for committed in transaction.committed:
             await committed()
         return result
+
+
+class Answer(Protocol):
+    """A response, as far as it is kept."""
+
+    status: int
+    body: bytes
+    headers: list[Header]
+
+
+Answering = TypeVar("Answering", bound=Answer)
+
+
+async def answered(
+    transactions: Transactions, context: Context, work: Callable[[], Awaitable[Answering]]
+) -> Answering:
+    """Run work in a transaction with the record of its answer, if the request has an Idempotency-Key."""
+    if context.transaction is not None:
+        return await work()
+
+    async def whole(_: Transaction) -> Answering:
+        answer = await work()
+        await keep_answer(context, answer.status, answer.body, answer.headers)
+        return answer
+
+    return await transactions.run(context, whole)
 
 
 async def keep_answer(context: Context, status: int, body: bytes, headers: Sequence[Header]) -> None:

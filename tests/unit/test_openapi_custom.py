@@ -82,7 +82,7 @@ def test_a_declared_refusal_is_a_problem() -> None:
     assert declared["description"] == "It is guessed."
     content = declared["content"]["application/problem+json"]
     assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
-    assert {"CONFLICT", "STILL_REFERENCED"} == content["examples"].keys()
+    assert {"CONFLICT", "STILL_REFERENCED", "IDEMPOTENCY_IN_PROGRESS"} == content["examples"].keys()
 
 
 def test_texts_are_as_long_as_what_carries_them() -> None:

@@ -83,6 +83,14 @@ class Request:
         self.sent = False
         self._kept: bytes | None = None
 
+    def part(self, method: str, path: bytes, query: bytes, headers: dict[bytes, bytes], body: bytes) -> Request:
+        """A request within this one: of the same context, with a path, headers and body of its own."""
+        scope = dict(self.scope) | {"method": method, "raw_path": path, "path": "", "query_string": query}
+        scope["headers"] = list(headers.items())
+        made = Request(scope, self.receive, self.context, self.started, self.body_bytes_max, self.patience)
+        made._kept = body
+        return made
+
     async def kept_body(self) -> bytes:
         """The whole body, for who reads it before somebody else does."""
         self._kept = await self.body()

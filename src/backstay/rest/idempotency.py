@@ -129,7 +129,7 @@ class Idempotency:
             Problem: `IDEMPOTENCY_KEY_REUSED`, `IDEMPOTENCY_IN_PROGRESS`.
         """
         record = await self._found(claim)
-        return None if record is None or record == EXPIRED else replayed(record, claim, _no_row)
+        return None if record is None or record == EXPIRED else replayed(record, claim, no_row)
 
     async def _found(self, claim: Claim) -> Any:
         """The record of a key; `EXPIRED` when there was one, which is gone now."""
@@ -172,7 +172,8 @@ def replayed(record: Any, claim: Claim, rebuild: Rebuild) -> Response:
     return response
 
 
-def _no_row(status: int, data: bytes, version: int | None, key: list[Any]) -> Response:
+def no_row(status: int, data: bytes, version: int | None, key: list[Any]) -> Response:
+    """Where no rows are recorded, but whole answers."""
     raise AssertionError("only generated routes record rows")
 
 

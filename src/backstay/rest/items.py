@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import orjson
 
@@ -19,6 +19,7 @@ from ..schema.model import Column
 from ..schema.policy import Standing
 from ..schema.resource import Resource
 from ..sql.statement import Statement
+from ..transactions import answered
 from . import params
 from .bodies import check_media_type, parse_object
 from .preconditions import create_only, unmet, versions_wanted
@@ -119,8 +120,12 @@ class Items:
         return await self._insert(await self._fields(request, Action.CREATE, fixed), request)
 
     async def _insert(self, fields: dict[str, Any], request: Request) -> Response:
-        statement, row = await self._engine.insert(self._resource, fields, request.context)
-        return self.written.row(statement, row, 201)
+
+        async def create() -> Response:
+            statement, row = await self._engine.insert(self._resource, fields, request.context)
+            return self.written.row(statement, row, 201)
+
+        return await self._whole(request, "create", create)
 
     async def create_below(self, request: Request) -> Response:
         """`POST /{parent}/{key}/{relation}`: the row belongs to a parent that the principal can see."""
@@ -188,8 +193,19 @@ class Items:
         async def change(version: int | None) -> tuple[Statement, Row]:
             return await self._engine.update(self._resource, request.key, fields, request.context, version=version)
 
-        statement, row = await self._matched(request, change)
-        return self.written.row(statement, row, 200)
+        async def work() -> Response:
+            statement, row = await self._matched(request, change)
+            return self.written.row(statement, row, 200)
+
+        return await self._whole(request, "update", work)
+
+    async def _whole(
+        self, request: Request, action: Literal["create", "update", "delete"], work: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        """Answer a write; where hooks are called around it, it is a transaction with them."""
+        if not self._engine.hooks.watch(self._resource, action):
+            return await work()
+        return await answered(self._engine.transactions, request.context, work)
 
     async def _matched(self, request: Request, write: Callable[[int | None], Awaitable[Result]]) -> Result:
         """Write the row in the version that the request names, if any; of several, in the one that it has."""
@@ -213,8 +229,11 @@ class Items:
         async def delete(version: int | None) -> None:
             await self._engine.delete(self._resource, request.key, request.context, version=version)
 
-        await self._matched(request, delete)
-        return Response(204, b"", [])
+        async def work() -> Response:
+            await self._matched(request, delete)
+            return Response(204, b"", [])
+
+        return await self._whole(request, "delete", work)
 
     async def restore(self, request: Request) -> Response:
         """`POST /{resource}/{key}/restore`: a row that was deleted softly is there again."""

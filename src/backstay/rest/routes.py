@@ -14,7 +14,8 @@ from ..observe import Observations, Series
 from ..query.sight import Sight
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
-from .idempotency import Idempotency, refusing
+from .batch import Batch
+from .idempotency import Idempotency, no_row, refusing
 from .items import Items
 from .lists import Aggregates, Lists
 from .replies import Envelope
@@ -71,6 +72,11 @@ def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resour
             creates = "POST" in collection_methods(way[1]) and way[0].through is None and free
             found.append((name, way[1], creates))
     return found
+
+
+def writes_rows(catalog: Catalog) -> bool:
+    """Whether any resource can be written."""
+    return any("POST" in collection_methods(r) or len(item_methods(r)) > 1 for r in catalog.resources.values())
 
 
 def route_table(catalog: Catalog, config: Config) -> list[Route]:
@@ -131,6 +137,11 @@ class Routes:
         self._endpoints = {name.encode(): self._build(r) for name, r in engine.catalog.resources.items()}
         self._collections = dict(fixed)
         self._collections |= {self._prefix + n: found.collection for n, found in self._endpoints.items()}
+        if writes_rows(engine.catalog) and idempotency is not None and "batch" not in engine.catalog.resources:
+            batch = Batch(engine, config, self._envelope, self.find)
+            path = f"{config.base_path}/batch"
+            handler = idempotency.wrap(batch.run, no_row)
+            self._collections[path.encode()] = {"POST": (handler, observations.request("POST", path))}
         self._items = {
             self._prefix + name: endpoints.item
             for name, endpoints in self._endpoints.items()
