@@ -25,7 +25,7 @@ import apsw
 from backstay.bulk.importing import Import, Options
 from backstay.bulk.rows import Rows
 from backstay.context import Context
-from backstay.db.bulk import SqliteSink
+from backstay.db.bulk import SqliteSink, open_file
 from backstay.db.engines import create_sync_engine
 from backstay.db.recording_sqlite import make_tables
 from backstay.db.sqlite_connection import open_connection
@@ -76,7 +76,7 @@ def make_database(path: Path) -> None:
 
 def raw(path: Path, count: int, *, changes: bool) -> float:
     """Return the seconds of raw `executemany`; making the rows does not count."""
-    connection: apsw.Connection = open_connection(str(path), write=True)
+    connection: apsw.Connection = open_file(str(path))
     now = iso_stamp(moment_of(1))
     rows = rows_of(count)
     batches: list[list[tuple[Any, ...]]] = []

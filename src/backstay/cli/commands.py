@@ -121,6 +121,22 @@ def import_rows(
         raise typer.Exit(code)
 
 
+@cli.command("export")
+def export_rows(
+    resource: Annotated[str, typer.Argument(help="The resource whose rows are written.")],
+    *,
+    app: Annotated[str, typer.Option("--app", help="module:app or a Python file. Default: the one here.")] = "",
+    to: Annotated[str, typer.Option("--to", help="The file. [standard output]")] = "-",
+    format: Annotated[str, typer.Option("--format", help="ndjson or csv. [by the file's name]")] = "",
+    query: Annotated[str, typer.Option("--query", help="Filters, fields and sort, as in a URL.")] = "",
+    database: Database = None,
+) -> None:
+    """Export rows as the operator: no rules apply."""
+    from .exporting import export_command
+
+    export_command(resource, app, database=database, form=format, to=to, query=query)
+
+
 @cli.command()
 def new(name: Annotated[str, typer.Argument(help="Name of the project and its folder.")]) -> None:
     """Start a project: an app file, a README and nothing else."""

@@ -7,6 +7,7 @@ A row that a constraint refuses is left out, and the others of its batch stay.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -35,8 +36,11 @@ from .sqlite_engine import path_of
 
 #: How long somebody else may write before an import gives up.
 BUSY_S = 60
+#: For pages of indexes that are met again and again, and a log that is copied into the file seldom.
+CACHE_KIB, LOG_PAGES = 98_304, 8_192
 #: Of a batch: the place of a refused row, and why.
 Refused = tuple[int, ConstraintViolationError | Problem]
+_NO_TABLE = re.compile(r"no such table|relation .* does not exist")
 _CONFLICT = "Another import of this file is running."
 
 
@@ -95,13 +99,20 @@ def open_sink(config: Config, recorded: Sequence[Recorded], context: Context) ->
     return PostgresSink(config, recorded, context)
 
 
+def open_file(path: str) -> apsw.Connection:
+    """A connection to a SQLite file for a lot of rows."""
+    connection = open_connection(path, write=True, cache_kib=CACHE_KIB)
+    connection.wal_autocheckpoint(LOG_PAGES)
+    connection.set_busy_timeout(BUSY_S * 1_000)
+    return connection
+
+
 class SqliteSink:
     """See `Sink`."""
 
     def __init__(self, path: str, recorded: Sequence[Recorded], context: Context) -> None:
         self._context, self._attribution = context, Attribution()
-        self._connection = open_connection(path, write=True)
-        self._connection.set_busy_timeout(BUSY_S * 1_000)
+        self._connection = open_file(path)
         if recorded:
             make_tables(self._connection)
             record_changes(self._connection, recorded, self._attribution)
@@ -293,5 +304,7 @@ def _text(value: Any) -> Any:
 
 
 def _failed(said: str) -> OperatorError:
+    if _NO_TABLE.search(said):
+        return OperatorError("The database has no tables for that: run `backstay db migrate` first.")
     first = (said.strip().splitlines() or ["no reason given"])[0].rstrip(".")
     return OperatorError(f"The import stopped ({first}): what it has committed stays; go on with --resume.")

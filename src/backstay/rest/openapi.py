@@ -10,6 +10,7 @@ from ..schema.resource import Catalog
 from ..schema.versions import Version
 from .openapi_access import optional_security, security_schemes
 from .openapi_bounds import close, operations_of
+from .openapi_bulk import place_bulk
 from .openapi_custom import Joint, join
 from .openapi_operations import Operations, json_answer, place, place_rows
 from .openapi_responses import LIFECYCLE, Answers
@@ -60,6 +61,7 @@ def document(
     place_rows(operations)
     for resource in catalog.resources.values():
         place(operations, resource)
+        place_bulk(operations, resource)
     tags = [{"name": name, "description": _about(catalog, name)} for name in catalog.resources]
     about = {"description": description} if description else {}
     components.sections["securitySchemes"] = ways

@@ -15,12 +15,14 @@ from ..query.sight import Sight
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
 from .batch import Batch
+from .exports import Exports
 from .idempotency import Idempotency, no_row, refusing
 from .items import Items
 from .lists import Aggregates, Lists
 from .replies import Envelope
 
 AGGREGATE = b"aggregate"
+EXPORT = b"export"
 RESTORE = b"restore"
 #: What a path answers, by method.
 Methods = dict[str, tuple[Handler, Series]]
@@ -58,6 +60,11 @@ def restores(resource: Resource) -> bool:
     return softly and resource.policy.restore is not nobody and RESTORE.decode() not in resource.relationships
 
 
+def exports(resource: Resource) -> bool:
+    """Whether it has `GET /{resource}/export`: only rows with a key are read page by page."""
+    return bool(resource.table.key)
+
+
 def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
     """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`.
 
@@ -90,6 +97,8 @@ def route_table(catalog: Catalog, config: Config) -> list[Route]:
         if restores(resource):
             found.append(Route("POST", f"{base}/{{key}}/restore", name, "restore"))
         found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
+        if exports(resource):
+            found.append(Route("GET", f"{base}/export", name, "export"))
         for relation, child, creates in nested_lists(catalog, resource):
             found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
             if creates:
@@ -106,6 +115,7 @@ class Endpoints:
     item: Methods
     aggregate: Methods
     nested: dict[bytes, Methods]
+    files: dict[bytes, Methods]
 
 
 class Routes:
@@ -142,6 +152,8 @@ class Routes:
             path = f"{config.base_path}/batch"
             handler = idempotency.wrap(batch.run, no_row)
             self._collections[path.encode()] = {"POST": (handler, observations.request("POST", path))}
+        for name, endpoints in self._endpoints.items():
+            self._collections |= {self._prefix + name + b"/" + end: m for end, m in endpoints.files.items()}
         self._items = {
             self._prefix + name: endpoints.item
             for name, endpoints in self._endpoints.items()
@@ -171,7 +183,10 @@ class Routes:
             if creates:
                 makers = Items(engine, config, envelope, child, (resource, name))
                 nested[name.encode()]["POST"] = (self._once(makers.create_below, makers), observe("POST", path))
-        return Endpoints(resource, collection, item, aggregate, nested)
+        files: dict[bytes, Methods] = {}
+        if exports(resource):
+            files[EXPORT] = {"GET": (Exports(engine, config, resource).export, observe("GET", f"{base}/export"))}
+        return Endpoints(resource, collection, item, aggregate, nested, files)
 
     def _once(self, handler: Handler, items: Items) -> Handler:
         """The handler, whose requests may be sent again with an Idempotency-Key."""
