@@ -211,11 +211,13 @@ class Engine:
         context: Context,
         *,
         version: int | None = None,
+        touch: bool = False,
     ) -> tuple[Statement, Row]:
         """Change some fields of the row with that key.
 
         Args:
             version: the one that the row must have.
+            touch: it counts as changed, whatever its fields are.
 
         Raises:
             StaleError: it has another one.
@@ -224,7 +226,8 @@ class Engine:
         async def write(fields: dict[str, Any]) -> Row | None:
             nonlocal statement
             slots = tuple(range(len(fields), len(fields) + len(key)))
-            query = Update(resource.name, tuple(fields), slots, None if version is None else len(fields) + len(key))
+            expected = None if version is None else len(fields) + len(key)
+            query = Update(resource.name, tuple(fields), slots, expected, touch)
             statement = self._prepare_write(query, context)
             values = self._bind_keyed(statement, [*fields.values(), *key, *_given(version)], resource, key)
             return await self._write(statement, values, resource, context, key)

@@ -214,13 +214,15 @@ class Insert:
 class Update:
     """New values for some columns of one row: column *i* takes value *i*, the key's slots follow.
 
-    `version` is the slot of the version that the row must have.
+    `version` is the slot of the version that the row must have. With `touch` the row counts as changed, even if none
+    of its columns is: what belongs to it is.
     """
 
     resource: str
     columns: tuple[str, ...]
     key: tuple[int, ...]
     version: int | None = None
+    touch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

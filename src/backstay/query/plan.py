@@ -216,7 +216,10 @@ class InsertPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UpdatePlan:
-    """New values for one row that the update rule admits; with `restored` one that was deleted is there again."""
+    """New values for one row that the update rule admits; with `restored` one that was deleted is there again.
+
+    With `touched` it has a new version, though no value is new.
+    """
 
     source: Source
     columns: tuple[Column, ...]
@@ -226,6 +229,7 @@ class UpdatePlan:
     slots: tuple[Slot, ...]
     references: tuple[Reference, ...] = ()
     restored: Column | None = None
+    touched: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

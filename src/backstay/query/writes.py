@@ -68,7 +68,8 @@ def plan_update(resource: Resource, query: Update, names: Names) -> UpdatePlan:
     names.require(resource, "update", check)
     references = tuple(_references(resource, columns, names))
     shape = _answer(resource, names)
-    return UpdatePlan(Source(resource, rule), columns, check, found, shape, names.finish(), references)
+    source, slots = Source(resource, rule), names.finish()
+    return UpdatePlan(source, columns, check, found, shape, slots, references, touched=query.touch)
 
 
 def plan_delete(resource: Resource, query: Delete, names: Names) -> DeletePlan:
