@@ -150,7 +150,10 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Rows of a resource: a page of them, or with `key` the one row."""
+    """Rows of a resource: a page of them, or with `key` the one row.
+
+    With `may` they are those that the principal may see and `update` or `delete`.
+    """
 
     resource: str
     filter: Group | None = None
@@ -160,6 +163,7 @@ class Select:
     key: tuple[int, ...] = ()
     parent: Parent | None = None
     deleted: Deleted = Deleted.HIDDEN
+    may: str = ""
 
 
 class Function(Enum):

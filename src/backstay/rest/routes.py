@@ -15,6 +15,7 @@ from ..query.sight import Sight
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
 from .batch import Batch
+from .bulk import Bulk
 from .exports import Exports
 from .idempotency import Idempotency, no_row, refusing
 from .items import Items
@@ -23,6 +24,7 @@ from .replies import Envelope
 
 AGGREGATE = b"aggregate"
 EXPORT = b"export"
+IMPORT = b"import"
 RESTORE = b"restore"
 #: What a path answers, by method.
 Methods = dict[str, tuple[Handler, Series]]
@@ -52,6 +54,11 @@ def item_methods(resource: Resource) -> tuple[str, ...]:
     updates = resource.writable and policy.update is not nobody
     deletes = resource.writable and policy.delete is not nobody
     return ("GET", *(("PATCH", "PUT") if updates else ()), *(("DELETE",) if deletes else ()))
+
+
+def bulk_methods(resource: Resource) -> tuple[str, ...]:
+    """The methods of `/{resource}` that write all rows of a filter; none where each row's version must be named."""
+    return () if resource.require_match else tuple(m for m in item_methods(resource) if m in ("PATCH", "DELETE"))
 
 
 def restores(resource: Resource) -> bool:
@@ -93,6 +100,9 @@ def route_table(catalog: Catalog, config: Config) -> list[Route]:
     for name, resource in catalog.resources.items():
         base = f"{config.base_path}/{name}"
         found += [Route(m, base, name, {"GET": "list", "POST": "create"}[m]) for m in collection_methods(resource)]
+        found += [Route(m, base, name, f"{words[m]} many") for m in bulk_methods(resource)]
+        if "POST" in collection_methods(resource):
+            found.append(Route("POST", f"{base}/import", name, "import"))
         found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in item_methods(resource)]
         if restores(resource):
             found.append(Route("POST", f"{base}/{{key}}/restore", name, "restore"))
@@ -167,8 +177,10 @@ class Routes:
         aggregates = Aggregates(engine, config, envelope, resource)
         base = f"{config.base_path}/{resource.name}"
         observe = self._observations.request
-        acts: dict[str, Handler] = {"GET": lists.list, "POST": self._once(items.create, items)}
-        collection = {m: (acts[m], observe(m, base)) for m in collection_methods(resource)}
+        bulk = Bulk(engine, config, envelope, resource)
+        acts: dict[str, Handler] = {"GET": lists.list, "POST": self._once(bulk.create_or(items.create), items)}
+        acts |= {"PATCH": self._once(bulk.change, items), "DELETE": self._once(bulk.delete, items)}
+        collection = {m: (acts[m], observe(m, base)) for m in collection_methods(resource) + bulk_methods(resource)}
         acts = {"PATCH": items.update, "PUT": items.replace, "DELETE": items.delete}
         acts = {"GET": items.get} | {method: self._once(act, items) for method, act in acts.items()}
         item = {m: (acts[m], observe(m, f"{base}/{{key}}")) for m in item_methods(resource)}
@@ -186,6 +198,8 @@ class Routes:
         files: dict[bytes, Methods] = {}
         if exports(resource):
             files[EXPORT] = {"GET": (Exports(engine, config, resource).export, observe("GET", f"{base}/export"))}
+        if "POST" in collection_methods(resource):
+            files[IMPORT] = {"POST": (self._once(bulk.load, items), observe("POST", f"{base}/import"))}
         return Endpoints(resource, collection, item, aggregate, nested, files)
 
     def _once(self, handler: Handler, items: Items) -> Handler:
