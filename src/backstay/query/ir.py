@@ -150,7 +150,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Rows of a resource: a page of them, or with `key` the one row.
+    """Rows of a resource: a page of them, or with `key` the one row; `as_of` is the slot of an instant.
 
     With `may` they are those that the principal may see and `update` or `delete`.
     """
@@ -164,6 +164,7 @@ class Select:
     parent: Parent | None = None
     deleted: Deleted = Deleted.HIDDEN
     may: str = ""
+    as_of: int | None = None
 
 
 class Function(Enum):
@@ -208,10 +209,11 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """One new row; value *i* belongs to column *i*."""
+    """One new row; value *i* belongs to column *i*. The values of `kept`, which no body names, follow."""
 
     resource: str
     columns: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,4 +248,20 @@ class Restore:
     key: tuple[int, ...]
 
 
-Query = Select | Aggregate | Insert | Update | Delete | Restore
+@dataclass(frozen=True, slots=True)
+class History:
+    """The recorded changes of one row, the newest first.
+
+    Attributes:
+        primary: the key is the table's primary key, whatever the resource is addressed by.
+        change: the slot of the number of one change, with all that is needed to undo it.
+    """
+
+    resource: str
+    key: tuple[int, ...]
+    page: KeysetPage
+    primary: bool = False
+    change: int | None = None
+
+
+Query = Select | Aggregate | Insert | Update | Delete | Restore | History

@@ -24,6 +24,7 @@ from . import params
 from .bodies import check_media_type, parse_object
 from .contracts import Contracts
 from .nested import Fields, Nested, Tree, branches, split
+from .past import remembered
 from .preconditions import create_only, unmet, versions_wanted
 from .put_new import check_repeated, current_etag, key_members, makes_rows, unfit_key
 from .replies import Envelope, conditional, etag_of, too_large
@@ -60,16 +61,20 @@ class Items:
 
     def get(self, request: Request) -> Response | Awaitable[Response]:
         """`GET /{resource}/{key}`."""
-        key = request.key
+        raw: list[object] = [*request.key]
         standing = self._engine.standing(request.context.principal)
         statement = self._plain.get(standing) if not request.query else None
         if statement is None:
-            statement = self._item_statement(request, standing, len(key))
+            statement = self._item_statement(request, standing, raw)
         try:
-            values = self._engine.bind(statement, key)
-        except ValidationError:
-            raise NotFoundError(self._resource.name, ",".join(key)) from None
+            values = self._engine.bind(statement, raw)
+        except ValidationError as error:
+            if any(fault.field == "as_of" for fault in error.errors):
+                raise
+            raise NotFoundError(self._resource.name, ",".join(request.key)) from None
         found = self._engine.read(statement, values, request.context)
+        if len(raw) > len(request.key):
+            found = remembered(self._engine, found, str(raw[-1]), request.context)
         if type(found) is list:
             return self._reply(request, found)
         return self._later(request, found)  # type: ignore[arg-type]
@@ -81,8 +86,8 @@ class Items:
             # Only the database could tell that no row has such a key.
             raise NotFoundError(self._resource.name, ",".join(request.key)) from None
 
-    def _item_statement(self, request: Request, standing: Standing, parts: int) -> Statement:
-        query = params.parse_item(self._resource.name, pairs_of(request.query), self._config, parts=parts)
+    def _item_statement(self, request: Request, standing: Standing, raw: list[object]) -> Statement:
+        query = params.parse_item(self._resource.name, pairs_of(request.query), self._config, raw)
         statement = self._engine.prepare(query, standing)
         if not request.query:
             if len(self._plain) >= 64:

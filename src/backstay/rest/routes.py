@@ -17,10 +17,12 @@ from ..schema.resource import Catalog, Resource
 from .batch import Batch
 from .bulk import Bulk
 from .exports import Exports
+from .history import HISTORY, Histories, remembers
 from .idempotency import Idempotency, no_row, refusing
 from .items import Items
 from .lists import Aggregates, Lists
 from .replies import Envelope
+from .undo import UNDO, Undo
 
 AGGREGATE = b"aggregate"
 EXPORT = b"export"
@@ -72,6 +74,12 @@ def exports(resource: Resource) -> bool:
     return bool(resource.table.key)
 
 
+def undoes(resource: Resource) -> bool:
+    """Whether it has `POST /{resource}/{key}/undo`: changes that are seen, and rows that can be written."""
+    writes = len(item_methods(resource)) > 1 or "POST" in collection_methods(resource)
+    return remembers(resource) and writes and UNDO.decode() not in resource.relationships
+
+
 def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
     """(relation, child, whether it can be created there) of each `/{resource}/{key}/{relation}`.
 
@@ -93,8 +101,17 @@ def writes_rows(catalog: Catalog) -> bool:
     return any("POST" in collection_methods(r) or len(item_methods(r)) > 1 for r in catalog.resources.values())
 
 
-def route_table(catalog: Catalog, config: Config) -> list[Route]:
-    """Every generated endpoint."""
+def batches(catalog: Catalog) -> bool:
+    """Whether there is `POST /batch`, where answers are kept."""
+    return writes_rows(catalog) and "batch" not in catalog.resources
+
+
+def route_table(catalog: Catalog, config: Config, *, kept: bool = False) -> list[Route]:
+    """Every generated endpoint.
+
+    Args:
+        kept: whether answers of writes are kept; then there are batches, too.
+    """
     words = {"GET": "read", "PATCH": "update", "PUT": "replace", "DELETE": "delete"}
     found: list[Route] = []
     for name, resource in catalog.resources.items():
@@ -106,6 +123,10 @@ def route_table(catalog: Catalog, config: Config) -> list[Route]:
         found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in item_methods(resource)]
         if restores(resource):
             found.append(Route("POST", f"{base}/{{key}}/restore", name, "restore"))
+        if remembers(resource):
+            found.append(Route("GET", f"{base}/{{key}}/history", name, "history"))
+        if undoes(resource):
+            found.append(Route("POST", f"{base}/{{key}}/undo", name, "undo"))
         found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
         if exports(resource):
             found.append(Route("GET", f"{base}/export", name, "export"))
@@ -113,6 +134,8 @@ def route_table(catalog: Catalog, config: Config) -> list[Route]:
             found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
             if creates:
                 found.append(Route("POST", f"{base}/{{key}}/{relation}", child.name, "create below"))
+    if kept and batches(catalog):
+        found.append(Route("POST", f"{config.base_path}/batch", "", "batch"))
     return found
 
 
@@ -157,7 +180,7 @@ class Routes:
         self._endpoints = {name.encode(): self._build(r) for name, r in engine.catalog.resources.items()}
         self._collections = dict(fixed)
         self._collections |= {self._prefix + n: found.collection for n, found in self._endpoints.items()}
-        if writes_rows(engine.catalog) and idempotency is not None and "batch" not in engine.catalog.resources:
+        if idempotency is not None and batches(engine.catalog):
             batch = Batch(engine, config, self._envelope, self.find)
             path = f"{config.base_path}/batch"
             handler = idempotency.wrap(batch.run, no_row)
@@ -188,6 +211,12 @@ class Routes:
         nested: dict[bytes, Methods] = {}
         if restores(resource):
             nested[RESTORE] = {"POST": (self._once(items.restore, items), observe("POST", f"{base}/{{key}}/restore"))}
+        if remembers(resource):
+            histories = Histories(engine, config, envelope, resource)
+            nested[HISTORY] = {"GET": (histories.history, observe("GET", f"{base}/{{key}}/history"))}
+        if undoes(resource):
+            undo = self._once(Undo(engine, resource, items.written).undo, items)
+            nested[UNDO] = {"POST": (undo, observe("POST", f"{base}/{{key}}/undo"))}
         for name, child, creates in nested_lists(engine.catalog, resource):
             path = f"{base}/{{key}}/{name}"
             below = Lists(engine, config, envelope, child, (resource, name))
