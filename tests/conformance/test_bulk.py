@@ -164,6 +164,8 @@ def test_files_that_cannot_be_are_refused(client: Client) -> None:
         (b"", b"text/csv", SEVEN, 400),
         (many, b"application/x-ndjson", SEVEN, 400),
         (b'{"shelf_id":1,"label":"a"}', b"application/x-ndjson", "", 401),
+        (b"", b"application/x-ndjson", "", 401),
+        (b"{", b"application/x-ndjson", "", 401),
     ]:
         assert send_file(client, body, media, credential).status == status
     assert client.get("/boxes/import", credential=SEVEN).status == 405

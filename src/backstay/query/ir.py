@@ -150,9 +150,9 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Rows of a resource: a page of them, or with `key` the one row.
+    """Rows of a resource: a page of them, or with `key` the one row; `as_of` is the slot of an instant.
 
-    `as_of` is the slot of an instant. With `may` they are those that the principal may see and `update` or `delete`.
+    With `may` they are those that the principal may see and `update` or `delete`.
     """
 
     resource: str
@@ -163,8 +163,8 @@ class Select:
     key: tuple[int, ...] = ()
     parent: Parent | None = None
     deleted: Deleted = Deleted.HIDDEN
-    as_of: int | None = None
     may: str = ""
+    as_of: int | None = None
 
 
 class Function(Enum):

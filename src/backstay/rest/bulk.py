@@ -20,7 +20,7 @@ from ..engine import Engine
 from ..errors import FIELD_ERRORS_MAX, FieldError, NotFoundError, Problem, ValidationError, invalid
 from ..http.frame import Handler
 from ..http.messages import JSON_TYPE, Request, Response, pairs_of
-from ..query.ir import Group, OffsetPage, Select, Shape
+from ..query.ir import Group, Insert, OffsetPage, Select, Shape
 from ..query.payload import Action, Contract
 from ..schema.resource import Resource
 from ..sql.statement import Output
@@ -164,6 +164,8 @@ class Bulk:
             shown = media.decode("latin-1")[:80] or "none"
             hint = "Send Content-Type: application/x-ndjson or text/csv."
             raise Problem("UNSUPPORTED_MEDIA_TYPE", f"The body's Content-Type is {shown}.", hint=hint)
+        # Who may create nothing learns nothing of the rows; a file without any is refused, too.
+        self._engine.prepare(Insert(self._resource.name, ()), self._engine.standing(request.context.principal))
         contract = self._contract(request, Action.CREATE)
         stream = io.BytesIO(await request.body())
         found = read_csv(stream, contract.columns) if media == b"text/csv" else read_ndjson(stream)

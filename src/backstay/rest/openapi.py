@@ -66,8 +66,8 @@ def document(
     place_rows(operations)
     for resource in catalog.resources.values():
         place(operations, resource)
-        place_history(operations, resource)
         place_bulk(operations, resource)
+        place_history(operations, resource)
     tags = [{"name": name, "description": _about(catalog, name)} for name in catalog.resources]
     tags += [BATCH_TAG] if place_batch(operations) else []
     about = {"description": description} if description else {}

@@ -69,15 +69,15 @@ def restores(resource: Resource) -> bool:
     return softly and resource.policy.restore is not nobody and RESTORE.decode() not in resource.relationships
 
 
+def exports(resource: Resource) -> bool:
+    """Whether it has `GET /{resource}/export`: only rows with a key are read page by page."""
+    return bool(resource.table.key)
+
+
 def undoes(resource: Resource) -> bool:
     """Whether it has `POST /{resource}/{key}/undo`: changes that are seen, and rows that can be written."""
     writes = len(item_methods(resource)) > 1 or "POST" in collection_methods(resource)
     return remembers(resource) and writes and UNDO.decode() not in resource.relationships
-
-
-def exports(resource: Resource) -> bool:
-    """Whether it has `GET /{resource}/export`: only rows with a key are read page by page."""
-    return bool(resource.table.key)
 
 
 def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
