@@ -87,6 +87,7 @@ class Backstay(Versioned, Hooked):
         check: Any = None,
         stamp: dict[Any, Any] | None = None,
         restore: Any = None,
+        history: Any = None,
         fields: dict[Any, FieldRule] | None = None,
         hidden: Sequence[Any] = (),
         shown: Sequence[Any] = (),
@@ -104,13 +105,21 @@ class Backstay(Versioned, Hooked):
             check: what must hold of a row after it was written.
             stamp: columns that the server sets from the principal: `{Score.player_id: me.id}`.
             restore: who sees and restores rows that were deleted softly; see `SoftDelete`.
+            history: who sees what a row was like before, and who changed it; of what they may read.
             fields: rules of single fields: `{User.email: FieldRule(read=User.id == me.id)}`.
             hidden: columns that no front end shows, accepts, filters or sorts by.
             shown: columns that are shown though their model says that they are a person's own, such as `User.email`.
             cache: seconds that public answers may be kept; noted in the catalog, no cache uses it yet.
             limit: requests of one caller to it, such as `10/minute` or `off`; counted apart from all others.
             require_match: changes and deletes must name the version that they are of, by If-Match.
+
+        Raises:
+            OperatorError: a history of what is not recorded.
         """
+        if history is not None and self.existing:
+            raise OperatorError(
+                f"{self.name} serves an existing database, whose changes are not recorded: no history=."
+            )
         names: tuple[Any, ...] = tuple(key) if isinstance(key, (tuple, list)) else (() if key is None else (key,))  # type: ignore[reportUnknownArgumentType]
         policy = Policy(
             read=given_or(read, nobody),
@@ -119,6 +128,7 @@ class Backstay(Versioned, Hooked):
             delete=given_or(delete, given_or(write, nobody)),
             check=given_or(check, public),
             restore=given_or(restore, nobody),
+            history=given_or(history, nobody),
             stamp={attribute(column): value for column, value in (stamp or {}).items()},
             fields={attribute(column): rule for column, rule in (fields or {}).items()},
         )

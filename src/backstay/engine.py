@@ -6,10 +6,11 @@ constraint refused. Front ends never see a database.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from .config import Config
@@ -30,11 +31,13 @@ from .schema.policy import NO_STANDING, PLAIN_STANDING, TENANT_STANDING, Standin
 from .schema.resource import Catalog, Resource
 from .sql.compiler import compile_plan
 from .sql.dialect import Dialect
+from .sql.history import log_start
 from .sql.statement import Output, Statement
 from .transactions import Transactions
 
 Rows = list[Row]
 STATEMENTS_MAX = 1_024
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: Before a write has one.
 NO_STATEMENT = Statement("", "", "", (), (), (), None)
 
@@ -60,6 +63,8 @@ class Engine:
         self.config = config
         self.database = database
         self._dialect = dialect
+        #: Looks up how far back the change log goes.
+        self.log_start = log_start(dialect)
         self._observations = observations
         self._planner = Planner(catalog, config)
         self._statement = lru_cache(maxsize=STATEMENTS_MAX)(self._compile)
@@ -190,13 +195,20 @@ class Engine:
             return context.transaction.read(statement, parameters, context)
         return self._database_read(statement, parameters, context)
 
-    async def insert(self, resource: Resource, fields: dict[str, Any], context: Context) -> tuple[Statement, Row]:
-        """Create a row from validated fields; returns the statement and its row."""
+    async def insert(
+        self, resource: Resource, fields: dict[str, Any], context: Context, kept: Mapping[str, Any] = NOTHING
+    ) -> tuple[Statement, Row]:
+        """Create a row from validated fields; returns the statement and its row.
+
+        Args:
+            kept: what no caller sets, of a row that was there before.
+        """
 
         async def write(fields: dict[str, Any]) -> Row | None:
             nonlocal statement
-            statement = self._prepare_write(Insert(resource.name, tuple(fields)), context)
-            return await self._write(statement, self.bind(statement, list(fields.values())), resource, context)
+            statement = self._prepare_write(Insert(resource.name, tuple(fields), tuple(kept)), context)
+            values = self.bind(statement, [*fields.values(), *kept.values()])
+            return await self._write(statement, values, resource, context)
 
         statement = NO_STATEMENT
         row = await self._hooked(resource, "create", context, (), fields, write)
@@ -211,11 +223,13 @@ class Engine:
         context: Context,
         *,
         version: int | None = None,
+        touch: bool = False,
     ) -> tuple[Statement, Row]:
         """Change some fields of the row with that key.
 
         Args:
             version: the one that the row must have.
+            touch: it counts as changed, whatever its fields are.
 
         Raises:
             StaleError: it has another one.
@@ -224,7 +238,8 @@ class Engine:
         async def write(fields: dict[str, Any]) -> Row | None:
             nonlocal statement
             slots = tuple(range(len(fields), len(fields) + len(key)))
-            query = Update(resource.name, tuple(fields), slots, None if version is None else len(fields) + len(key))
+            expected = None if version is None else len(fields) + len(key)
+            query = Update(resource.name, tuple(fields), slots, expected, touch)
             statement = self._prepare_write(query, context)
             values = self._bind_keyed(statement, [*fields.values(), *key, *_given(version)], resource, key)
             return await self._write(statement, values, resource, context, key)

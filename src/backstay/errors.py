@@ -76,6 +76,7 @@ CODES: Mapping[str, ErrorCode] = _table(
     ("TENANT_REQUIRED", 403, "Tenant required", "Choose a tenant: sign in to one, or send the tenant header."),
     ("READ_ONLY", 405, "Read only", "The table has no usable key or is a view: write to its base table."),
     # engine
+    ("HISTORY_PRUNED", 410, "Older than the change log", "Ask for an instant from the one on that detail names."),
     ("CONFLICT", 409, "Conflict", "Another row already has these values: change them or update that row."),
     ("STILL_REFERENCED", 409, "Still referenced", "Delete or move the rows that refer to this one first."),
     ("PRECONDITION_FAILED", 412, "Precondition failed", "Read the row again and retry with its new ETag."),

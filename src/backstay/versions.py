@@ -178,11 +178,12 @@ class Versioned(Endpoints):
 
 
 def may_write(catalog: Catalog) -> bool:
-    """Whether rules let anybody write anything, also what has no path."""
+    """Whether rows change through it, also what has no path, or what changes is kept."""
 
     def one(resource: Resource) -> bool:
         policy = resource.policy
-        return resource.writable and any(rule is not nobody for rule in (policy.create, policy.update, policy.delete))
+        rules = (policy.create, policy.update, policy.delete, policy.history)
+        return resource.writable and any(rule is not nobody for rule in rules)
 
     return any(map(one, catalog.declared.values()))
 

@@ -17,6 +17,7 @@ class Account(Base):
 
     __tablename__ = "accounts"
     name: Mapped[str] = mapped_column(unique=True)
+    entries: Mapped[list["Entry"]] = relationship(foreign_keys="Entry.account_id", back_populates="account")
 
 
 class Entry(Base):
@@ -28,7 +29,7 @@ class Entry(Base):
     amount: Mapped[int]
     account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
     late_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id", deferrable=True, initially="DEFERRED"))
-    account: Mapped[Account | None] = relationship(foreign_keys=account_id)
+    account: Mapped[Account | None] = relationship(foreign_keys=account_id, back_populates="entries")
     __table_args__ = (sa.CheckConstraint("amount <> 13", name="amount_unlucky"),)
 
 

@@ -163,24 +163,26 @@ class Wire:
         self.writer = writer
 
     async def request(
-        self, method: str, path: str, *, body: Any = None, credential: str = ""
+        self, method: str, path: str, *, body: Any = None, credential: str = "", key: str = ""
     ) -> tuple[int, dict[str, str], bytes]:
         """Send a request and read its answer: status, headers by lower-case name, body.
 
         Raises:
             ConnectionError, asyncio.IncompleteReadError: the server went away.
         """
-        self.send(method, path, body=body, credential=credential)
+        self.send(method, path, body=body, credential=credential, key=key)
         return await self.receive()
 
-    def send(self, method: str, path: str, *, body: Any = None, credential: str = "") -> None:
-        """Send a request only."""
+    def send(self, method: str, path: str, *, body: Any = None, credential: str = "", key: str = "") -> None:
+        """Send a request only; `key` is its Idempotency-Key."""
         content = b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1", "Host: test", f"Content-Length: {len(content)}"]
         if body is not None:
             lines.append("Content-Type: application/json")
         if credential:
             lines.append(f"Authorization: {credential}")
+        if key:
+            lines.append(f"Idempotency-Key: {key}")
         self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + content)
 
     async def receive(self) -> tuple[int, dict[str, str], bytes]:

@@ -1,4 +1,4 @@
-"""The command line: `backstay new|serve|db|rules|openapi|routes|token`, thin layers over the library."""
+"""The command line: `backstay new|serve|db|rules|audit|openapi|routes|token`, thin layers over the library."""
 
 from __future__ import annotations
 

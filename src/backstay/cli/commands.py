@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .audit import audit_app
 from .auth import auth_app
 from .auth_clients import client_app
 from .db import db_app
@@ -22,6 +23,7 @@ cli = typer.Typer(
 )
 
 auth_app.add_typer(client_app)
+cli.add_typer(audit_app)
 cli.add_typer(auth_app)
 cli.add_typer(db_app)
 cli.add_typer(rules_app)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -25,3 +26,17 @@ def _shown(items: int | Iterable[Any], description: str = "") -> Iterator[Any]:
 
     sequence = range(items) if isinstance(items, int) else items
     yield from track(sequence, description or "Working", console=Console(stderr=True))
+
+
+@contextmanager
+def counted(total: int, description: str) -> Generator[Callable[[int], object]]:
+    """What is told how many of `total` are done."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True)) as shown:
+        task = shown.add_task(description, total=total)
+        yield lambda done: shown.update(task, completed=done)

@@ -11,40 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 
 from ..context import Context
 from ..schema.base import UtcDateTime, utc_now
+from ..schema.change_log import CHANGES as CHANGES
+from ..schema.change_log import METADATA as METADATA
+from ..schema.change_log import PREFIX as PREFIX
 from ..schema.declare import SECRET
-
-PREFIX = "backstay_"
-METADATA = sa.MetaData()
-_IMAGE = sa.Text().with_variant(JSONB(), "postgresql")
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-#: One row for each row that changed. `position` and `hash` come later, in the order of commits; see `events.changes`.
-CHANGES = sa.Table(
-    f"{PREFIX}changes",
-    METADATA,
-    sa.Column("id", _BIG, sa.Identity(always=True), primary_key=True),
-    sa.Column("position", sa.BigInteger()),
-    sa.Column("at", UtcDateTime(), nullable=False, server_default=sa.text("now()")),
-    sa.Column("table_name", sa.Text(), nullable=False),
-    sa.Column("key", sa.Text(), nullable=False),
-    sa.Column("operation", sa.Text(), nullable=False),
-    sa.Column("before", _IMAGE),
-    sa.Column("after", _IMAGE),
-    sa.Column("actor", sa.Text()),
-    sa.Column("tenant", sa.Text()),
-    sa.Column("request_id", sa.Text()),
-    sa.Column("hash", sa.Text()),
-    sqlite_autoincrement=True,
-)
-_PLACED = CHANGES.c.position.is_not(None)
-sa.Index(f"{PREFIX}changes_position", CHANGES.c.position, unique=True, sqlite_where=_PLACED, postgresql_where=_PLACED)
-sa.Index(f"{PREFIX}changes_waiting", CHANGES.c.id, sqlite_where=~_PLACED, postgresql_where=~_PLACED)
-sa.Index(f"{PREFIX}changes_row", CHANGES.c.table_name, CHANGES.c.key, CHANGES.c.id)
 
 #: The answers of requests that had an Idempotency-Key.
 IDEMPOTENCY = sa.Table(

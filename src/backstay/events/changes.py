@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,18 +25,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ..db.recording import CHANGES
 from ..db.sessions import Sessions
 from ..errors import Problem
+from ..schema.change_log import PRUNED
 
 #: Entries that one transaction seals.
 SEALED_MAX = 1_000
+#: Entries that one transaction drops.
+PRUNED_MAX = 5_000
 #: What has committed is sealed at the latest after so long.
 SEAL_S = 1.0
 #: A follower looks for news so often.
 POLL_S = 0.05
-#: The operation of the entry that stands for those that were pruned.
-PRUNED = "prune"
 LOCK_KEY = int.from_bytes(hashlib.sha256(b"backstay change log").digest()[:7])
 _FIELDS = ("table_name", "key", "operation", "before", "after", "actor", "tenant", "request_id")
 _IMAGES = ("before", "after")
+#: Is told how many entries are done.
+Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Verdict:
 
     Attributes:
         entries: how many were looked at.
+        first: the position of the first one; those before were pruned.
         position, hash: of the last one. Kept elsewhere, they prove later that nothing before was replaced.
         broken: the position from which on the log is not what was written; none is well.
     """
@@ -79,6 +83,28 @@ class Verdict:
     position: int
     hash: str
     broken: int | None = None
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which changes are looked for; what is none is not asked for.
+
+    Attributes:
+        keys: the row's primary key as a JSON array, in any of these ways to write it.
+    """
+
+    table: str | None = None
+    keys: Sequence[str] = ()
+    actor: str | None = None
+    request_id: str | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """What is asked for."""
+        c = CHANGES.c
+        asked = ((c.table_name, self.table), (c.actor, self.actor), (c.request_id, self.request_id))
+        found = [column == value for column, value in asked if value is not None]
+        return [*found, c.key.in_(self.keys)] if self.keys else found
 
 
 class Changes:
@@ -103,13 +129,17 @@ class Changes:
             last = (await session.execute(_LAST)).one_or_none()
             position, before = (0, "") if last is None else last
             rows = (await session.execute(_UNSEALED)).all()
-            sealed: list[dict[str, Any]] = []
+            sealed: list[tuple[int, int, str]] = []
             for row in rows:
                 position += 1
                 before = hashed(before, position, row)
-                sealed.append({"b_id": row.id, "b_position": position, "b_hash": before})
+                sealed.append((row.id, position, before))
             if sealed:
-                await (await session.connection()).execute(_SEAL, sealed)
+                connection = await session.connection()
+                if connection.dialect.name == "postgresql":
+                    await connection.exec_driver_sql(_SEAL_TOGETHER, tuple(map(list, zip(*sealed, strict=True))))
+                else:
+                    await connection.exec_driver_sql(_SEAL, [(p, h, i) for i, p, h in sealed])
         return len(rows)
 
     async def after(self, position: int, limit: int = 100) -> list[Change]:
@@ -150,47 +180,104 @@ class Changes:
                 while await self.seal() == SEALED_MAX:
                     pass
 
-    async def verify(self, *, position: int = 0, known: str = "") -> Verdict:
+    async def find(self, wanted: Wanted, limit: int = 100) -> list[Change]:
+        """The newest changes that are wanted, the newest first."""
+        await self.seal()
+        placed = (CHANGES.c.position.is_not(None), CHANGES.c.operation != PRUNED)
+        found = sa.select(*_texts()).where(*placed, *wanted.conditions())
+        async with self._sessions.open() as session:
+            rows = (await session.execute(found.order_by(CHANGES.c.position.desc()).limit(limit))).all()
+        return [_change(row) for row in rows]
+
+    async def bounds(self) -> tuple[int, int]:
+        """The positions of the first and of the last entry; zeros without any."""
+        await self.seal()
+        async with self._sessions.open() as session:
+            return await _bounds(session)
+
+    async def verify(self, *, position: int = 0, known: str = "", progress: Progress | None = None) -> Verdict:
         """Compute every hash again.
 
         Args:
             position, known: a position and its hash that were kept elsewhere; the log has to have them.
         """
         await self.seal()
-        entries, last, before = 0, 0, ""
-        async with self._sessions.open() as session:
-            while rows := (await session.execute(_CHAIN, {"b_after": last, "b_limit": SEALED_MAX})).all():
-                for row in rows:
-                    anchor = row.operation == PRUNED and entries == 0
-                    expected = row.hash if anchor else hashed(before, row.position, row)
-                    gap = row.position != last + 1 and not anchor
-                    replaced = row.position == position and row.hash != known
-                    if gap or expected != row.hash or replaced:
-                        return Verdict(entries, last, before, last + 1 if gap else row.position)
-                    entries, last, before = entries + 1, row.position, row.hash
-        return Verdict(entries, last, before, last + 1 if last < position else None)
+        while True:
+            async with self._sessions.open() as session:
+                start = (await _bounds(session))[0]
+                verdict = await _verified(session, position, known, progress)
+                # What was pruned meanwhile is missing, and no fault.
+                if verdict.broken is None or (await _bounds(session))[0] == start:
+                    return verdict
 
-    async def prune(self, before: datetime) -> int:
+    async def prune(self, before: datetime, progress: Progress | None = None) -> int:
         """Drop the entries from before an instant; one stays instead, with the hash that the next goes on from.
 
         Returns:
             How many were dropped.
         """
         await self.seal()
-        async with self._sessions.begin() as session:
-            young = sa.and_(CHANGES.c.at >= before, CHANGES.c.operation != PRUNED)
-            kept = await session.scalar(sa.select(sa.func.min(CHANGES.c.position)).where(young))
-            newest = await session.scalar(sa.select(sa.func.max(CHANGES.c.position)))
-            last = (kept - 1) if kept is not None else newest
-            if not last:
-                return 0
-            dropped = sa.delete(CHANGES).where(CHANGES.c.position < last)
-            counted: Any = await session.execute(dropped)
-            emptied = dict.fromkeys(("before", "after", "actor", "tenant", "request_id"))
-            anchor = {"operation": PRUNED, "table_name": "", "key": "[]", **emptied}
-            was_anchor = sa.and_(CHANGES.c.position == last, CHANGES.c.operation != PRUNED)
-            changed: Any = await session.execute(sa.update(CHANGES).where(was_anchor).values(anchor))
-            return int(counted.rowcount) + int(changed.rowcount)
+        async with self._sessions.open() as session:
+            last = await _older(session, before)
+            step = (await _bounds(session))[0]
+        dropped = 0
+        while step <= last:
+            step = min(step + PRUNED_MAX, last)
+            async with self._sessions.begin() as session:
+                dropped += await _drop(session, step)
+            step += 1
+            if progress is not None:
+                progress(dropped)
+        return dropped
+
+    async def older(self, before: datetime) -> int:
+        """How many entries `prune` would drop."""
+        await self.seal()
+        async with self._sessions.open() as session:
+            until = CHANGES.c.position <= await _older(session, before)
+            count = sa.select(sa.func.count()).select_from(CHANGES).where(until, CHANGES.c.operation != PRUNED)
+            return int(await session.scalar(count) or 0)
+
+
+async def _verified(session: AsyncSession, position: int, known: str, progress: Progress | None) -> Verdict:
+    entries, first, last, before = 0, 0, 0, ""
+    while rows := (await session.execute(_CHAIN, {"b_after": last, "b_limit": SEALED_MAX})).all():
+        for row in rows:
+            anchor = row.operation == PRUNED and entries == 0
+            expected = row.hash if anchor else hashed(before, row.position, row)
+            gap = row.position != last + 1 and not anchor
+            replaced = row.position == position and row.hash != known
+            if gap or expected != row.hash or replaced:
+                return Verdict(entries, last, before, last + 1 if gap else row.position, first)
+            entries, last, before = entries + 1, row.position, row.hash
+            first = first or last
+        if progress is not None:
+            progress(entries)
+    return Verdict(entries, last, before, last + 1 if last < position else None, first)
+
+
+async def _bounds(session: AsyncSession) -> tuple[int, int]:
+    least, most = (await session.execute(_BOUNDS)).one()
+    return least or 0, most or 0
+
+
+async def _older(session: AsyncSession, before: datetime) -> int:
+    """The position up to which all entries are from before an instant; 0 where there are none."""
+    young = sa.and_(CHANGES.c.at >= before, CHANGES.c.operation != PRUNED)
+    kept = await session.scalar(sa.select(sa.func.min(CHANGES.c.position)).where(young))
+    return (await _bounds(session))[1] if kept is None else kept - 1
+
+
+async def _drop(session: AsyncSession, last: int) -> int:
+    """Drop the entries up to a position, whose own becomes the anchor; returns how many changes those were."""
+    until, change = CHANGES.c.position <= last, CHANGES.c.operation != PRUNED
+    count = await session.scalar(sa.select(sa.func.count()).select_from(CHANGES).where(until, change))
+    emptied: dict[str, Any] = dict.fromkeys(("before", "after", "actor", "tenant", "request_id"))
+    emptied["at"] = await session.scalar(sa.select(sa.func.max(CHANGES.c.at)).where(CHANGES.c.position <= last))
+    anchor = {"operation": PRUNED, "table_name": "", "key": "[]", **emptied}
+    await session.execute(sa.delete(CHANGES).where(CHANGES.c.position < last))
+    await session.execute(sa.update(CHANGES).where(CHANGES.c.position == last, change).values(anchor))
+    return int(count or 0)
 
 
 def hashed(before: str, position: int, row: Any) -> str:
@@ -213,11 +300,13 @@ _LAST = (
     .limit(1)
 )
 _UNSEALED = sa.select(*_texts()).where(CHANGES.c.position.is_(None)).order_by(CHANGES.c.id).limit(SEALED_MAX)
-_SEAL = (
-    sa.update(CHANGES)
-    .where(CHANGES.c.id == sa.bindparam("b_id"))
-    .values(position=sa.bindparam("b_position"), hash=sa.bindparam("b_hash"))
+#: Said to the drivers as it is, because it is done for every change there is.
+_SEAL = "UPDATE backstay_changes SET position = ?, hash = ? WHERE id = ?"
+_SEAL_TOGETHER = (
+    "UPDATE backstay_changes AS c SET position = v.position, hash = v.hash"
+    " FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS v (id, position, hash) WHERE c.id = v.id"
 )
+_BOUNDS = sa.select(sa.func.min(CHANGES.c.position), sa.func.max(CHANGES.c.position))
 _CHAIN = (
     sa.select(*_texts())
     .where(CHANGES.c.position > sa.bindparam("b_after"))
@@ -228,20 +317,20 @@ _CHAIN = (
 
 async def _page(session: AsyncSession, position: int, limit: int) -> list[Change]:
     rows: Sequence[Any] = (await session.execute(_CHAIN, {"b_after": position, "b_limit": limit})).all()
-    return [
-        Change(
-            row.position,
-            row.at,
-            row.table_name,
-            row.key,
-            row.operation,
-            row.before,
-            row.after,
-            row.actor,
-            row.tenant,
-            row.request_id,
-            row.hash,
-        )
-        for row in rows
-        if row.operation != PRUNED
-    ]
+    return [_change(row) for row in rows if row.operation != PRUNED]
+
+
+def _change(row: Any) -> Change:
+    return Change(
+        row.position,
+        row.at,
+        row.table_name,
+        row.key,
+        row.operation,
+        row.before,
+        row.after,
+        row.actor,
+        row.tenant,
+        row.request_id,
+        row.hash,
+    )

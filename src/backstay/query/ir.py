@@ -150,7 +150,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Rows of a resource: a page of them, or with `key` the one row."""
+    """Rows of a resource: a page of them, or with `key` the one row; `as_of` is the slot of an instant."""
 
     resource: str
     filter: Group | None = None
@@ -160,6 +160,7 @@ class Select:
     key: tuple[int, ...] = ()
     parent: Parent | None = None
     deleted: Deleted = Deleted.HIDDEN
+    as_of: int | None = None
 
 
 class Function(Enum):
@@ -204,23 +205,26 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """One new row; value *i* belongs to column *i*."""
+    """One new row; value *i* belongs to column *i*. The values of `kept`, which no body names, follow."""
 
     resource: str
     columns: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """New values for some columns of one row: column *i* takes value *i*, the key's slots follow.
 
-    `version` is the slot of the version that the row must have.
+    `version` is the slot of the version that the row must have. With `touch` the row counts as changed, even if none
+    of its columns is: what belongs to it is.
     """
 
     resource: str
     columns: tuple[str, ...]
     key: tuple[int, ...]
     version: int | None = None
+    touch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,4 +244,20 @@ class Restore:
     key: tuple[int, ...]
 
 
-Query = Select | Aggregate | Insert | Update | Delete | Restore
+@dataclass(frozen=True, slots=True)
+class History:
+    """The recorded changes of one row, the newest first.
+
+    Attributes:
+        primary: the key is the table's primary key, whatever the resource is addressed by.
+        change: the slot of the number of one change, with all that is needed to undo it.
+    """
+
+    resource: str
+    key: tuple[int, ...]
+    page: KeysetPage
+    primary: bool = False
+    change: int | None = None
+
+
+Query = Select | Aggregate | Insert | Update | Delete | Restore | History

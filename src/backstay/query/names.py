@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..config import Config
-from ..errors import FieldError, ForbiddenError, Problem, ValidationError, perhaps
+from ..errors import FieldError, ForbiddenError, Problem, ValidationError, invalid, perhaps
 from ..schema.model import ORDERED, TEXTUAL, Column, Kind
-from ..schema.policy import Folded, Standing, fold
+from ..schema.policy import Folded, Standing, fold, nobody
 from ..schema.resource import Resource
 from .ir import RELEVANCE, Compare, Deleted, Filter, Group, Include, Is, OffsetPage, Op, OrderKey, Path, Search, Test
 from .plan import (
@@ -95,6 +95,7 @@ class Names:
         Raises:
             Problem: see `require`.
         """
+        self.remembered(resource)
         if deleted is not Deleted.HIDDEN:
             if resource.table.deleted is None:
                 self.refuse("with_deleted", "unknown_parameter", f"rows of {resource.name} are deleted for good.")
@@ -104,6 +105,20 @@ class Names:
         source = self.sight.source(resource, deleted)
         self.require(resource, "read", source.rule)
         return source
+
+    def remembered(self, resource: Resource) -> None:
+        """Refuse the past of rows whose history nobody sees, or not the principal.
+
+        Raises:
+            ValidationError: nobody sees it.
+            Problem: see `require`.
+        """
+        if not self.sight.past:
+            return
+        if resource.policy.history is nobody:
+            message = f"{resource.name} has no history."
+            raise invalid("as_of", "unknown_parameter", message, hint="Ask without as_of.")
+        self.require(resource, "see the history of", fold(resource.policy.history, self.standing))
 
     def require(self, resource: Resource, action: str, rule: Folded) -> None:
         """Refuse at once what the principal's standing can never do.
@@ -139,6 +154,7 @@ class Names:
             hint = perhaps(name, self.sight.ways(resource), noun="relation")
             self.refuse(label, "unknown_relation", f"{resource.name} has no relation {name[:80]!r}.", hint)
             return None
+        self.remembered(way[1])
         return Step(way[0], self.sight.source(way[1]), self.sight.between(way[0]))
 
     def offset(self, page: OffsetPage) -> None:
@@ -180,6 +196,9 @@ class Names:
             hint = f"Filter by a field instead, as {text}[ilike]=%word%." if text else "Filter by its fields instead."
             hint = "The field q is filtered as q[eq]." if "q" in visible else hint
             self.refuse("q", "unknown_parameter", f"{resource.name} has no full text search.", hint)
+            return None
+        if self.sight.past:
+            self.refuse("q", "conflict", "q looks in the words of today, not of as_of.", "Filter by a field instead.")
             return None
         self.slots[node.slot] = Slot("q", None, Form.SEARCH)
         self.searched = PlanSearch(resource.table.search, node.slot)

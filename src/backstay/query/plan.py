@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ..schema.model import Column, Kind, Relationship, Search
 from ..schema.policy import Folded
 from ..schema.resource import Resource
-from .ir import RELEVANCE, Function, Op, Page, Test
+from .ir import RELEVANCE, Function, KeysetPage, Op, Page, Test
 
 
 class Form(Enum):
@@ -157,7 +157,7 @@ class PlanParent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelectPlan:
-    """Rows, or with `key` one row."""
+    """Rows, or with `key` one row; as they were at the instant of the slot `as_of`, if there is one."""
 
     source: Source
     filter: PlanFilter | None
@@ -167,6 +167,7 @@ class SelectPlan:
     key: tuple[tuple[Column, int], ...]
     parent: PlanParent | None
     slots: tuple[Slot, ...]
+    as_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,7 +217,10 @@ class InsertPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UpdatePlan:
-    """New values for one row that the update rule admits; with `restored` one that was deleted is there again."""
+    """New values for one row that the update rule admits; with `restored` one that was deleted is there again.
+
+    With `touched` it has a new version, though no value is new.
+    """
 
     source: Source
     columns: tuple[Column, ...]
@@ -226,6 +230,7 @@ class UpdatePlan:
     slots: tuple[Slot, ...]
     references: tuple[Reference, ...] = ()
     restored: Column | None = None
+    touched: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,7 +261,26 @@ class ReferrersPlan:
     slots: tuple[Slot, ...]
 
 
-Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan | ReferrersPlan
+@dataclass(frozen=True, slots=True, eq=False)
+class HistoryPlan:
+    """The changes of one row.
+
+    Attributes:
+        source: whose row it is: the rule of the row as it is now, or of its last image when it is gone.
+        images: what holds of an image that is shown.
+        change: the slot of the number of the only change that is asked for, beside the row as it is now.
+    """
+
+    source: Source
+    images: Source
+    shape: PlanShape
+    key: tuple[tuple[Column, int], ...]
+    page: KeysetPage
+    slots: tuple[Slot, ...]
+    change: int | None = None
+
+
+Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan | ReferrersPlan | HistoryPlan
 
 
 def both(left: Folded, right: Folded) -> Folded:

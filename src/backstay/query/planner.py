@@ -7,10 +7,12 @@ from ..errors import Problem, perhaps
 from ..schema.model import ADDITIVE, ORDERED
 from ..schema.policy import Standing
 from ..schema.resource import Catalog, Resource
+from .history import INSTANT, plan_history
 from .ir import (
     Aggregate,
     Delete,
     Function,
+    History,
     Insert,
     KeysetPage,
     Measure,
@@ -42,20 +44,23 @@ class Planner:
 
     def plan(self, query: Query, standing: Standing) -> Plan:
         """The Plan of a Query for principals of that standing."""
-        names = Names(Sight(self.catalog, standing), self.config)
+        past = isinstance(query, Select) and query.as_of is not None
+        names = Names(Sight(self.catalog, standing, past), self.config)
         match query:
             case Select():
                 return self._select(query, names)
             case Aggregate():
                 return self._aggregate(query, names)
             case Insert():
-                return plan_insert(self.resource(query.resource), query.columns, names)
+                return plan_insert(self.resource(query.resource), query, names)
             case Update():
                 return plan_update(self.resource(query.resource), query, names)
             case Delete():
                 return plan_delete(self.resource(query.resource), query, names)
             case Restore():
                 return plan_restore(self.resource(query.resource), query.key, names)
+            case History():
+                return plan_history(self.resource(query.resource), query, names)
 
     def resource(self, name: str) -> Resource:
         """A resource by its path segment."""
@@ -67,6 +72,8 @@ class Planner:
 
     def _select(self, query: Select, names: Names) -> SelectPlan:
         resource = self.resource(query.resource)
+        if query.as_of is not None:
+            names.slots[query.as_of] = Slot("as_of", INSTANT, Form.SCALAR)
         source = names.rows(resource, query.deleted)
         key = key_of(resource, query.key, names) if query.key else ()
         parent = self._parent(query.parent, names) if query.parent else None
@@ -88,7 +95,7 @@ class Planner:
             for slot, key_order in zip(page.slots, order, strict=False):
                 names.slots[slot] = Slot("cursor", key_order.path.column, Form.CURSOR)
         shape = names.shape(resource, query.shape.fields, query.shape.includes)
-        return SelectPlan(source, condition, order, page, shape, key, parent, names.finish())
+        return SelectPlan(source, condition, order, page, shape, key, parent, names.finish(), query.as_of)
 
     def _parent(self, parent: Parent, names: Names) -> PlanParent:
         resource = self.resource(parent.resource)

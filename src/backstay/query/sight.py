@@ -22,16 +22,19 @@ from .plan import Referrer, Source, both
 
 @dataclass(slots=True)
 class Sight:
-    """One standing's view of a Catalog."""
+    """One standing's view of a Catalog; of the past, where rows have to fulfil the rule of their history too."""
 
     catalog: Catalog
     standing: Standing
+    past: bool = False
     _columns: dict[str, Mapping[str, Column]] = field(default_factory=dict[str, Mapping[str, Column]])
 
     def source(self, resource: Resource, deleted: Deleted = Deleted.HIDDEN) -> Source:
         """The visible rows of a resource; the only way to name rows in a plan."""
         covered = self.standing.covers(resource.origin.name, "read")
         rule = covered and fold(resource.policy.read, self.standing)
+        if self.past:
+            rule = both(rule, fold(resource.policy.history, self.standing))
         return Source(resource, both(rule, self.scope(resource, deleted)))
 
     def scope(self, resource: Resource, deleted: Deleted = Deleted.HIDDEN) -> Folded:
@@ -76,7 +79,7 @@ class Sight:
             return None
         known = self.catalog.by_table.get(table.name)
         known = known or next((r for r in self.catalog.unserved.values() if r.table.name == table.name), None)
-        return known or Resource(table.name, table, (), Policy(read=public))
+        return known or Resource(table.name, table, (), Policy(read=public, history=public))
 
     def columns(self, resource: Resource) -> Mapping[str, Column]:
         """The visible fields of a resource, each with its mask."""

@@ -10,7 +10,7 @@ from ..errors import Problem
 from ..schema.model import Column
 from ..schema.policy import Folded, fold, fold_write, me
 from ..schema.resource import Resource
-from .ir import Delete, Deleted, Update
+from .ir import Delete, Deleted, Insert, Update
 from .names import Names
 from .payload import default_of, unsettable
 from .plan import DeletePlan, Form, InsertPlan, PlanShape, Reference, Slot, Source, UpdatePlan, both
@@ -32,17 +32,19 @@ def key_of(resource: Resource, slots: tuple[int, ...], names: Names) -> tuple[tu
     return tuple(zip(resource.key, slots, strict=True))
 
 
-def plan_insert(resource: Resource, given: tuple[str, ...], names: Names) -> InsertPlan:
+def plan_insert(resource: Resource, query: Insert, names: Names) -> InsertPlan:
     """One new row, in the principal's tenant where rows have one."""
+    given = query.columns
     _writable(resource)
     policy = resource.policy
     rule = fold_write(policy.create, names.standing)
     names.require(resource, "create", rule)
     columns = _columns(resource, given, names)
-    stamps = tuple((resource.table.columns[name], value) for name, value in policy.stamp.items())
+    kept = _kept(resource, query, names)
+    stamps = tuple((resource.table.columns[n], value) for n, value in policy.stamp.items() if n not in query.kept)
     if resource.table.tenant is not None:
         stamps += ((resource.table.columns[resource.table.tenant], me.tenant),)
-    silent = [name for name in resource.defaults if name not in given]
+    silent = [name for name in resource.defaults if name not in (*given, *query.kept)]
     stamps += tuple((resource.table.columns[name], default_of(resource, name)) for name in silent)
     # A constant has its column's type wherever it stands.
     stamps = tuple((c, v if isinstance(v, sa.ClauseElement) else sa.literal(v, c.sql.type)) for c, v in stamps)
@@ -52,7 +54,7 @@ def plan_insert(resource: Resource, given: tuple[str, ...], names: Names) -> Ins
     names.require(resource, "create", check)
     references = tuple(_references(resource, columns, names))
     shape = names.shape(resource, None, ())
-    return InsertPlan(Source(resource, rule), columns, stamps, check, shape, names.finish(), references)
+    return InsertPlan(Source(resource, rule), columns + kept, stamps, check, shape, names.finish(), references)
 
 
 def plan_update(resource: Resource, query: Update, names: Names) -> UpdatePlan:
@@ -68,7 +70,8 @@ def plan_update(resource: Resource, query: Update, names: Names) -> UpdatePlan:
     names.require(resource, "update", check)
     references = tuple(_references(resource, columns, names))
     shape = _answer(resource, names)
-    return UpdatePlan(Source(resource, rule), columns, check, found, shape, names.finish(), references)
+    source, slots = Source(resource, rule), names.finish()
+    return UpdatePlan(source, columns, check, found, shape, slots, references, touched=query.touch)
 
 
 def plan_delete(resource: Resource, query: Delete, names: Names) -> DeletePlan:
@@ -139,6 +142,14 @@ def _columns(resource: Resource, given: tuple[str, ...], names: Names) -> tuple[
         elif names.column(resource, name, name) is not None:
             names.refuse(name, "read_only", unsettable(resource, name))
     return tuple(found)
+
+
+def _kept(resource: Resource, query: Insert, names: Names) -> tuple[Column, ...]:
+    """The columns of a row that was there before, as far as no body sets them."""
+    columns = tuple(resource.table.columns[name] for name in query.kept)
+    for slot, column in enumerate(columns, len(query.columns)):
+        names.slots[slot] = Slot(column.name, column, Form.BODY)
+    return columns
 
 
 def _field_rules(resource: Resource, columns: Iterable[Column], names: Names) -> Iterator[Folded]:

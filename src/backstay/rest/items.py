@@ -13,7 +13,7 @@ from ..engine import Engine, Rows, StaleError
 from ..errors import NotFoundError, Problem, ValidationError, invalid
 from ..http.messages import Request, Response, pairs_of
 from ..query.ir import Select, Shape
-from ..query.payload import Action, Contract
+from ..query.payload import Action
 from ..query.sight import Sight
 from ..schema.model import Column
 from ..schema.policy import Standing
@@ -22,6 +22,9 @@ from ..sql.statement import Statement
 from ..transactions import answered
 from . import params
 from .bodies import check_media_type, parse_object
+from .contracts import Contracts
+from .nested import Fields, Nested, Tree, branches, split
+from .past import remembered
 from .preconditions import create_only, unmet, versions_wanted
 from .put_new import check_repeated, current_etag, key_members, makes_rows, unfit_key
 from .replies import Envelope, conditional, etag_of, too_large
@@ -51,37 +54,27 @@ class Items:
         self._envelope = envelope
         self._resource = resource
         self.written = Written(config, envelope, resource)
+        self._branching = frozenset(name for name, way in resource.relationships.items() if way.many)
+        self._contracts = Contracts(engine.catalog)
+        self._nested = Nested(engine, self._contracts)
         self._plain: dict[Standing, Statement] = {}
-        self._contracts: dict[tuple[object, ...], Contract] = {}
-
-    def contract(self, action: Action, standing: Standing) -> Contract:
-        """What a body of this action must be, to principals of a standing."""
-        resource = self._resource
-        if not resource.policy.fields:
-            key: tuple[object, ...] = (action,)
-            if key not in self._contracts:
-                self._contracts[key] = Contract(resource, action)
-            return self._contracts[key]
-        sight = Sight(self._engine.catalog, standing)
-        settable, visible = sight.settable(resource), sight.columns(resource)
-        # By what it knows: standings are many, and pydantic's schemas dear.
-        key = (action, *settable, None, *visible)
-        if key not in self._contracts:
-            self._contracts[key] = Contract(resource, action, settable, visible)
-        return self._contracts[key]
 
     def get(self, request: Request) -> Response | Awaitable[Response]:
         """`GET /{resource}/{key}`."""
-        key = request.key
+        raw: list[object] = [*request.key]
         standing = self._engine.standing(request.context.principal)
         statement = self._plain.get(standing) if not request.query else None
         if statement is None:
-            statement = self._item_statement(request, standing, len(key))
+            statement = self._item_statement(request, standing, raw)
         try:
-            values = self._engine.bind(statement, key)
-        except ValidationError:
-            raise NotFoundError(self._resource.name, ",".join(key)) from None
+            values = self._engine.bind(statement, raw)
+        except ValidationError as error:
+            if any(fault.field == "as_of" for fault in error.errors):
+                raise
+            raise NotFoundError(self._resource.name, ",".join(request.key)) from None
         found = self._engine.read(statement, values, request.context)
+        if len(raw) > len(request.key):
+            found = remembered(self._engine, found, str(raw[-1]), request.context)
         if type(found) is list:
             return self._reply(request, found)
         return self._later(request, found)  # type: ignore[arg-type]
@@ -93,8 +86,8 @@ class Items:
             # Only the database could tell that no row has such a key.
             raise NotFoundError(self._resource.name, ",".join(request.key)) from None
 
-    def _item_statement(self, request: Request, standing: Standing, parts: int) -> Statement:
-        query = params.parse_item(self._resource.name, pairs_of(request.query), self._config, parts=parts)
+    def _item_statement(self, request: Request, standing: Standing, raw: list[object]) -> Statement:
+        query = params.parse_item(self._resource.name, pairs_of(request.query), self._config, raw)
         statement = self._engine.prepare(query, standing)
         if not request.query:
             if len(self._plain) >= 64:
@@ -119,13 +112,16 @@ class Items:
         """`fixed` are the columns that a nested route sets."""
         return await self._insert(await self._fields(request, Action.CREATE, fixed), request)
 
-    async def _insert(self, fields: dict[str, Any], request: Request) -> Response:
-
+    async def _insert(self, fields: Fields, request: Request) -> Response:
         async def create() -> Response:
             statement, row = await self._engine.insert(self._resource, fields, request.context)
-            return self.written.row(statement, row, 201)
+            if fields.tree is None:
+                return self.written.row(statement, row, 201)
+            await self._nested.create(row, fields.tree, request.context)
+            shown = await self._nested.shown(self._resource, statement, row, fields.tree, request.context)
+            return self.written.rebuilt(201, *shown)
 
-        return await self._whole(request, "create", create)
+        return await self._whole(request, "create", create, nested=fields.tree is not None)
 
     async def create_below(self, request: Request) -> Response:
         """`POST /{parent}/{key}/{relation}`: the row belongs to a parent that the principal can see."""
@@ -166,11 +162,12 @@ class Items:
 
     async def replace(self, request: Request) -> Response:
         """`PUT /{resource}/{key}`: absent fields take their default or null."""
-        standing = self._engine.standing(request.context.principal)
-        if create_only(request) and makes_rows(self._resource, self.contract(Action.MAKE, standing).columns):
+        standing, resource = self._engine.standing(request.context.principal), self._resource
+        if create_only(request) and makes_rows(resource, self._contracts.of(resource, Action.MAKE, standing).columns):
             return await self._put_new(request)
-        defaults = self.contract(Action.REPLACE, standing).defaults()
-        return await self._change(request, defaults | await self._fields(request, Action.REPLACE))
+        defaults = self._contracts.of(resource, Action.REPLACE, standing).defaults()
+        fields = await self._fields(request, Action.REPLACE)
+        return await self._change(request, fields.over(defaults), whole=True)
 
     async def _put_new(self, request: Request) -> Response:
         """A row with the key of the path; one that is there already is left as it is.
@@ -189,21 +186,32 @@ class Items:
                 raise
             raise unmet(request, self._resource, etag) from None
 
-    async def _change(self, request: Request, fields: dict[str, Any]) -> Response:
+    async def _change(self, request: Request, fields: Fields, *, whole: bool = False) -> Response:
+        tree, context, resource = fields.tree, request.context, self._resource
+
         async def change(version: int | None) -> tuple[Statement, Row]:
-            return await self._engine.update(self._resource, request.key, fields, request.context, version=version)
+            touch = tree is not None
+            return await self._engine.update(resource, request.key, fields, context, version=version, touch=touch)
 
         async def work() -> Response:
             statement, row = await self._matched(request, change)
-            return self.written.row(statement, row, 200)
+            if tree is None:
+                return self.written.row(statement, row, 200)
+            await self._nested.change(resource, request.key, row, tree, context, whole=whole)
+            return self.written.rebuilt(200, *await self._nested.shown(resource, statement, row, tree, context))
 
-        return await self._whole(request, "update", work)
+        return await self._whole(request, "update", work, nested=tree is not None)
 
     async def _whole(
-        self, request: Request, action: Literal["create", "update", "delete"], work: Callable[[], Awaitable[Response]]
+        self,
+        request: Request,
+        action: Literal["create", "update", "delete"],
+        work: Callable[[], Awaitable[Response]],
+        *,
+        nested: bool = False,
     ) -> Response:
-        """Answer a write; where hooks are called around it, it is a transaction with them."""
-        if not self._engine.hooks.watch(self._resource, action):
+        """Answer a write; where hooks are called around it, or children written, it is a transaction with them."""
+        if not nested and not self._engine.hooks.watch(self._resource, action):
             return await work()
         return await answered(self._engine.transactions, request.context, work)
 
@@ -241,20 +249,27 @@ class Items:
         statement, row = await self._engine.restore(self._resource, request.key, request.context)
         return self.written.row(statement, row, 200)
 
-    async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> Fields:
         """The fields of the body, and those that the path sets; only a row's own path may be repeated by its body."""
         _refuse_parameters(request)
         check_media_type(request.headers.get(b"content-type"))
         body = await request.body()
-        contract = self.contract(action, self._engine.standing(request.context.principal))
+        standing = self._engine.standing(request.context.principal)
+        contract = self._contracts.of(self._resource, action, standing)
         found = parse_object(body, ignored=contract.ignored)
+        tree: Tree | None = None
+        if not self._branching.isdisjoint(found):
+            found, tree = split(found, branches(Sight(self._engine.catalog, standing), self._resource))
+            body = orjson.dumps(found)
         if fixed:
             given = sorted(set(fixed) & set(found))
             if given and action is not Action.MAKE:
                 raise invalid(given[0], "read_only", "is set by the path.")
             check_repeated(found, fixed)
             body = _joined(body, found, {name: value for name, value in fixed.items() if name not in given})
-        return contract.validate(body)
+        fields = Fields(contract.validate(body))
+        fields.tree = tree
+        return fields
 
 
 def _refuse_parameters(request: Request) -> None:

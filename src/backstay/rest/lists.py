@@ -22,6 +22,7 @@ from ..schema.resource import Resource
 from ..sql.statement import Output, Statement
 from . import cursors, params
 from .params import Parsed
+from .past import remembered
 from .replies import (
     Envelope,
     conditional,
@@ -62,6 +63,7 @@ class Asked:
     limit: int
     keyset: KeysetPage | None = None
     digest: str = ""
+    as_of: str = ""
     link_base: str | None = None
     #: The driver's parameters, where they are the same for every principal.
     parameters: Sequence[Any] | None = None
@@ -79,7 +81,7 @@ class Lists:
     #: Parameters whose value is structure; a field that is called so is filtered by `name[eq]`.
     _structure = frozenset({"sort", "limit", "count", "include", "fields", "with_deleted"})
     #: These hold structure and values: such requests have no recipe.
-    _mixed = frozenset({"or", "and", "cursor"})
+    _mixed = frozenset({"or", "and", "cursor", "as_of"})
 
     def __init__(
         self,
@@ -111,6 +113,8 @@ class Lists:
             if asked.statement.repeatable:
                 asked.parameters = parameters
         found = self._engine.run(asked.statement, parameters, request.context)
+        if asked.as_of:
+            found = remembered(self._engine, found, asked.as_of, request.context)
         if type(found) is list:
             return self._reply(request, asked, found)
         return self._later(request, asked, found)  # type: ignore[arg-type]
@@ -166,7 +170,7 @@ class Lists:
             # Not for `page=01`, the first page too, whose signature is that of pages that are not.
             if paged is (dict(pairs).get("page", "1") != "1"):
                 _keep(self._recipes, cache_key, Recipe(statement, page.limit, paged), RECIPES_MAX)
-        return Asked(statement, values, parsed.page, page.limit, keyset, parsed.digest)
+        return Asked(statement, values, parsed.page, page.limit, keyset, parsed.digest, parsed.as_of)
 
     def _all_errors(
         self, first: ValidationError, pairs: list[tuple[str, str]], standing: Standing, key: list[str]

@@ -14,6 +14,7 @@ from ..query.ir import (
     Filter,
     Function,
     Group,
+    History,
     Include,
     KeysetPage,
     Measure,
@@ -32,9 +33,23 @@ from .groups import NAME, group, leaf
 PAGE_MAX = 10_000_000
 #: What in brackets makes a parameter a filter with a value; `is` makes one without.
 COMPARISONS = frozenset(op.value for op in Op)
-_LIST_WORDS = ("sort", "page", "limit", "cursor", "count", "include", "fields", "or", "and", "q", "with_deleted")
-_ITEM_WORDS = ("include", "fields", "with_deleted")
+_LIST_WORDS = (
+    "sort",
+    "page",
+    "limit",
+    "cursor",
+    "count",
+    "include",
+    "fields",
+    "or",
+    "and",
+    "q",
+    "with_deleted",
+    "as_of",
+)
+_ITEM_WORDS = ("include", "fields", "with_deleted", "as_of")
 _AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and", "q", "with_deleted")
+_HISTORY_WORDS = ("limit", "cursor")
 _SCOPED = ("fields", "sort", "limit")
 _MEASURE = re.compile(
     r"(?:([A-Za-z_][A-Za-z0-9_]{0,62}):)?(count|sum|avg|min|max)(?:\((distinct )?\s*+([^()\s]*+)\s*+\))?\Z"
@@ -62,12 +77,14 @@ class Parsed:
     Attributes:
         raw: one value a slot: text of filters and keys, JSON of a cursor, an offset.
         page: the page's number, 0 on a keyset page.
+        as_of: the instant of the past, if there is one.
     """
 
-    query: Select | Aggregate
+    query: Select | Aggregate | History
     raw: list[object]
     page: int
     digest: str = ""
+    as_of: str = ""
 
 
 def sort_out(pairs: Pairs, words: tuple[str, ...], config: Config, *, keys: Iterable[str] = ()) -> Parameters:
@@ -137,27 +154,49 @@ def parse_list(
     shape = shape_of(found, config)
     limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
     raw: list[object] = list(found.raw)
+    as_of = _past(found.words, raw)
     digest = cursors.digest(resource, order)
     page, number = _page(found.words, limit, raw, digest)
     start = Parent(parent[0], parent[1], tuple(range(len(keys)))) if parent else None
     condition = Group(False, tuple(found.filters)) if found.filters else None
-    query = Select(resource, condition, order, page, shape, parent=start, deleted=deleted_of(found.words))
-    return Parsed(query, raw, number, digest)
+    deleted = deleted_of(found.words)
+    query = Select(resource, condition, order, page, shape, parent=start, deleted=deleted, as_of=as_of)
+    return Parsed(query, raw, number, digest, found.words.get("as_of", ""))
+
+
+def _past(words: Mapping[str, str], raw: list[object]) -> int | None:
+    """The slot of an instant of the past, with its text in `raw`."""
+    if "as_of" not in words:
+        return None
+    raw.append(words["as_of"])
+    return len(raw) - 1
 
 
 def _page(words: dict[str, str], limit: int, raw: list[object], digest: str) -> tuple[Page, int]:
     if "cursor" in words:
         if "page" in words:
             raise invalid("cursor", "conflict", "page and cursor exclude each other.")
-        if not words["cursor"]:
-            return KeysetPage(limit), 0
-        cursor = cursors.decode(words["cursor"], digest)
-        slots = tuple(range(len(raw), len(raw) + len(cursor.values)))
-        raw += cursor.values
-        return KeysetPage(limit, slots, tuple(v is None for v in cursor.values), cursor.backward), 0
+        return keyset_page(words["cursor"], limit, raw, digest), 0
     number = bounded(words.get("page"), "page", 1, PAGE_MAX)
     slot = offset_slot(raw, number, limit)
     return OffsetPage(limit, slot, boolean(words.get("count"), "count", default=True)), number
+
+
+def keyset_page(text: str, limit: int, raw: list[object], digest: str) -> KeysetPage:
+    """The page of a cursor, with its values in `raw`; the first one has none."""
+    if not text:
+        return KeysetPage(limit)
+    cursor = cursors.decode(text, digest)
+    slots = tuple(range(len(raw), len(raw) + len(cursor.values)))
+    raw += cursor.values
+    return KeysetPage(limit, slots, tuple(v is None for v in cursor.values), cursor.backward)
+
+
+def parse_history(pairs: Pairs, config: Config, key: Iterable[str]) -> tuple[Mapping[str, str], list[object]]:
+    """The words of `GET /{resource}/{key}/history`, and the values of its slots so far."""
+    found = sort_out(pairs, _HISTORY_WORDS, config, keys=key)
+    _refuse_filters(found, "a history", _HISTORY_WORDS)
+    return found.words, list(found.raw)
 
 
 def offset_slot(raw: list[object], number: int, limit: int) -> int | None:
@@ -168,12 +207,18 @@ def offset_slot(raw: list[object], number: int, limit: int) -> int | None:
     return len(raw) - 1
 
 
-def parse_item(resource: str, pairs: Pairs, config: Config, *, parts: int) -> Select:
-    """`GET /{resource}/{key}`, whose key has so many parts."""
+def parse_item(resource: str, pairs: Pairs, config: Config, raw: list[object]) -> Select:
+    """`GET /{resource}/{key}`.
+
+    Args:
+        raw: the parts of the key; the values of other slots come behind them.
+    """
+    parts = len(raw)
     found = sort_out(pairs, _ITEM_WORDS, config)
     _refuse_filters(found, "an item", _ITEM_WORDS)
     shape = shape_of(found, config)
-    return Select(resource, shape=shape, key=tuple(range(parts)), deleted=deleted_of(found.words))
+    as_of = _past(found.words, raw)
+    return Select(resource, shape=shape, key=tuple(range(parts)), deleted=deleted_of(found.words), as_of=as_of)
 
 
 def deleted_of(words: Mapping[str, str]) -> Deleted:

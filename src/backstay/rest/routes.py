@@ -15,10 +15,12 @@ from ..query.sight import Sight
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
 from .batch import Batch
+from .history import HISTORY, Histories, remembers
 from .idempotency import Idempotency, no_row, refusing
 from .items import Items
 from .lists import Aggregates, Lists
 from .replies import Envelope
+from .undo import UNDO, Undo
 
 AGGREGATE = b"aggregate"
 RESTORE = b"restore"
@@ -56,6 +58,12 @@ def restores(resource: Resource) -> bool:
     """Whether it has `POST /{resource}/{key}/restore`."""
     softly = resource.table.deleted is not None and resource.writable
     return softly and resource.policy.restore is not nobody and RESTORE.decode() not in resource.relationships
+
+
+def undoes(resource: Resource) -> bool:
+    """Whether it has `POST /{resource}/{key}/undo`: changes that are seen, and rows that can be written."""
+    writes = len(item_methods(resource)) > 1 or "POST" in collection_methods(resource)
+    return remembers(resource) and writes and UNDO.decode() not in resource.relationships
 
 
 def nested_lists(catalog: Catalog, resource: Resource) -> list[tuple[str, Resource, bool]]:
@@ -98,6 +106,10 @@ def route_table(catalog: Catalog, config: Config, *, kept: bool = False) -> list
         found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in item_methods(resource)]
         if restores(resource):
             found.append(Route("POST", f"{base}/{{key}}/restore", name, "restore"))
+        if remembers(resource):
+            found.append(Route("GET", f"{base}/{{key}}/history", name, "history"))
+        if undoes(resource):
+            found.append(Route("POST", f"{base}/{{key}}/undo", name, "undo"))
         found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
         for relation, child, creates in nested_lists(catalog, resource):
             found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
@@ -175,6 +187,12 @@ class Routes:
         nested: dict[bytes, Methods] = {}
         if restores(resource):
             nested[RESTORE] = {"POST": (self._once(items.restore, items), observe("POST", f"{base}/{{key}}/restore"))}
+        if remembers(resource):
+            histories = Histories(engine, config, envelope, resource)
+            nested[HISTORY] = {"GET": (histories.history, observe("GET", f"{base}/{{key}}/history"))}
+        if undoes(resource):
+            undo = self._once(Undo(engine, resource, items).undo, items)
+            nested[UNDO] = {"POST": (undo, observe("POST", f"{base}/{{key}}/undo"))}
         for name, child, creates in nested_lists(engine.catalog, resource):
             path = f"{base}/{{key}}/{name}"
             below = Lists(engine, config, envelope, child, (resource, name))

@@ -295,6 +295,7 @@ class Policy:
     Attributes:
         check: what must hold of the row after a create or an update.
         restore: who sees the rows that were deleted softly, and may restore them.
+        history: who sees what rows were like before, and who changed them.
         stamp: columns that the server sets from the principal.
         fields: rules of single fields, by name.
     """
@@ -305,6 +306,7 @@ class Policy:
     delete: sa.ColumnElement[bool] = nobody
     check: sa.ColumnElement[bool] = public
     restore: sa.ColumnElement[bool] = nobody
+    history: sa.ColumnElement[bool] = nobody
     stamp: Mapping[str, Any] = field(default_factory=dict[str, Any])
     fields: Mapping[str, FieldRule] = field(default_factory=dict[str, FieldRule])
 
@@ -314,7 +316,7 @@ class Policy:
 
     def names(self, test: FlagTest) -> frozenset[str]:
         """Every role, or permission, that its rules name."""
-        rules = [self.read, self.create, self.update, self.delete, self.check, self.restore]
+        rules = [self.read, self.create, self.update, self.delete, self.check, self.restore, self.history]
         for own in self.fields.values():
             rules += own.rules
         return _NONE.union(*(names_in(rule, test) for rule in rules))

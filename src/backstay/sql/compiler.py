@@ -17,6 +17,7 @@ from ..query.plan import (
     AggregatePlan,
     DeletePlan,
     Form,
+    HistoryPlan,
     InsertPlan,
     Plan,
     ReferrersPlan,
@@ -30,6 +31,7 @@ from ..schema.model import Column, Kind, Table
 from ..schema.policy import ME_PREFIX
 from .claims import CLAIM_FINGERPRINT, CLAIM_KEY, with_claim
 from .dialect import BY, Dialect
+from .history import build_history, past_rows
 from .keysets import build_keyset_list
 from .reads import build_aggregate, build_item, build_list
 from .refused import build_referrers, build_trial
@@ -63,7 +65,10 @@ def _compile_trial(plan: InsertPlan | UpdatePlan, dialect: Dialect) -> Statement
 def _scope(plan: Plan, dialect: Dialect) -> Scope:
     rows = plan.source.resource.table.sql
     taken = {table.name for table in rows.metadata.tables.values()} if isinstance(rows, sa.Table) else ()
-    return Scope(dialect, plan.slots, taken)
+    scope = Scope(dialect, plan.slots, taken)
+    if isinstance(plan, SelectPlan) and plan.as_of is not None:
+        scope.past = partial(past_rows, scope, plan.as_of)
+    return scope
 
 
 def _compiled(scope: Scope, plan: Plan, action: str, tree: Any, outputs: tuple[Output, ...]) -> Statement:
@@ -129,6 +134,8 @@ def _build(scope: Scope, plan: Plan) -> tuple[str, tuple[Any, tuple[Output, ...]
             return "delete", build_delete(scope, plan)
         case ReferrersPlan():
             return "referrers", build_referrers(scope, plan)
+        case HistoryPlan():
+            return "history", build_history(scope, plan)
 
 
 def _reader(scope: Scope, index: int, slot: Slot) -> Reader:

@@ -61,24 +61,20 @@ class TextSearch(Protocol):
         ...
 
 
-class Dialect(Protocol):
-    """One database's way to say things."""
+class Images(Protocol):
+    """How one database reads what changes kept of rows."""
 
-    name: str
-    #: Whether a JSON object is made from a row: then its members are the columns of a lateral query.
-    lateral: bool
-    #: What a write returns beside its row, so that the database knows whose it is; its parameter is `BY`.
-    attribution: Expression | None
-
-    @property
-    def search(self) -> TextSearch:
-        """Its full text search."""
+    def row(self, table: sa.Table, change: sa.FromClause, side: str) -> tuple[Any, Sequence[Expression]]:
+        """A row that a change kept (`before` or `after`): what to select from, and the values of its columns."""
         ...
 
-    @property
-    def core(self) -> CoreDialect:
-        """SQLAlchemy's dialect, which renders the text."""
+    def key(self, values: Sequence[Expression]) -> Expression:
+        """A primary key as changes have it."""
         ...
+
+
+class Json(Protocol):
+    """How one database makes JSON."""
 
     def json_value(self, column: Column, expression: Expression) -> Expression:
         """A column's value in its JSON form."""
@@ -106,6 +102,31 @@ class Dialect(Protocol):
 
     def json_nested(self, query: Query) -> Expression:
         """A scalar subquery whose value is JSON and stays JSON."""
+        ...
+
+
+class Dialect(Json, Protocol):
+    """One database's way to say things."""
+
+    name: str
+    #: Whether a JSON object is made from a row: then its members are the columns of a lateral query.
+    lateral: bool
+    #: What a write returns beside its row, so that the database knows whose it is; its parameter is `BY`.
+    attribution: Expression | None
+
+    @property
+    def images(self) -> Images:
+        """How it reads what changes kept of rows."""
+        ...
+
+    @property
+    def search(self) -> TextSearch:
+        """Its full text search."""
+        ...
+
+    @property
+    def core(self) -> CoreDialect:
+        """SQLAlchemy's dialect, which renders the text."""
         ...
 
     def sort_key(self, column: Column, expression: Expression) -> Expression:

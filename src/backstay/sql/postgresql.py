@@ -24,6 +24,7 @@ from ..query.ir import Function, Op
 from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
 from .dialect import BY, Expression, Listed, Member, Query, fixed, labels_of
+from .images import PostgresImages
 from .postgresql_kinds import array_of, array_shown, covers, extreme, item_of, range_of, text_shown
 from .search import PostgresSearch
 from .statement import Reader
@@ -106,6 +107,7 @@ class PostgresDialect:
     name = "postgresql"
     lateral = True
     search = PostgresSearch()
+    images = PostgresImages()
 
     def __init__(self, *, recorded: bool = False) -> None:
         # For the rest of the transaction: triggers run after what a statement returns is worked out.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -43,10 +43,20 @@ class Scope:
         self.dialect = dialect
         self.slots = slots
         self.operators: dict[int, Op] = {}
+        #: What makes a table's rows those of another time.
+        self.past: Callable[[sa.Table], Rows] | None = None
+        #: Rows that stand for those of a table, such as its rows of the past.
+        self.standing_for: dict[Rows, Rows] = {}
         self._aliases = 0
 
     def alias(self, rows: Rows) -> Rows:
-        """Rows under a short name of their own (PostgreSQL cuts names at 63 bytes)."""
+        """Rows under a short name of their own (PostgreSQL cuts names at 63 bytes); those of a table of the past."""
+        if self.past is None or not isinstance(rows, sa.Table):
+            return self.plain(rows)
+        return self.past(cast(sa.Table, rows))
+
+    def plain(self, rows: Rows) -> Rows:
+        """As `alias`, always of today."""
         return rows.alias(self.name())
 
     def name(self) -> str:
@@ -81,6 +91,7 @@ class Scope:
             return column.answer
         value: Expression = rows.c[column.sql.key]
         origin: Any = cast(Any, rows).element if isinstance(rows, sa.Alias) else rows
+        origin = self.standing_for.get(rows, origin)
         if column.mask is None or not isinstance(origin, sa.Table):
             return value
         return sa.case((on_alias(column.mask, cast(Rows, origin), rows), value))

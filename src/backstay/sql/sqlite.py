@@ -27,6 +27,7 @@ from ..schema.kinds import ISO_LAYOUT
 from ..schema.model import Column, Kind
 from ..schema.types import list_text
 from .dialect import Expression, Listed, Member, Query, fixed
+from .images import SqliteImages
 from .search import SqliteSearch
 from .statement import Reader
 
@@ -114,6 +115,7 @@ class SqliteDialect:
     #: The connection that writes knows.
     attribution: Expression | None = None
     search = SqliteSearch()
+    images = SqliteImages()
 
     def __init__(self) -> None:
         self._core = SQLiteDialect(paramstyle="qmark")

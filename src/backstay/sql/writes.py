@@ -58,7 +58,7 @@ def build_update(scope: Scope, plan: UpdatePlan) -> BuiltWrite:
     values: dict[Any, Any] = {c.sql: scope.bind(i) for i, c in enumerate(plan.columns)}
     if plan.restored is not None:
         values[plan.restored.sql] = sa.null()
-    if values and facts.version is not None:
+    if (values or plan.touched) and facts.version is not None:
         version = facts.columns[facts.version].sql
         values[version] = version + fixed("1")
     if not values:

@@ -1,0 +1,209 @@
+"""`POST /{resource}/{key}/undo`: the opposite of one change, as an ordinary write of who asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ValidationError as PydanticError
+
+from ..engine import Engine, StaleError, output
+from ..errors import FieldError, ForbiddenError, NotFoundError, Problem, ValidationError, invalid
+from ..http.messages import Request, Response, pairs_of
+from ..query.history import kept_columns
+from ..query.ir import History, KeysetPage
+from ..query.payload import Action, type_of, writable_columns
+from ..schema.model import Column
+from ..schema.resource import Resource
+from ..sql.statement import Output
+from ..transactions import answered
+from .bodies import check_media_type, parse_object
+from .contracts import Contracts
+from .items import Items
+
+UNDO = b"undo"
+Image = dict[str, Any]
+
+
+class UndoBody(BaseModel):
+    """Which change is undone: its `id` in the history of the row."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    change: Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class Undo:
+    """Undoes changes of one resource's rows.
+
+    Args:
+        items: writes them.
+    """
+
+    def __init__(self, engine: Engine, resource: Resource, items: Items) -> None:
+        self._engine, self._resource, self._items = engine, resource, items
+        self._contracts = Contracts(engine.catalog)
+        table = resource.table
+        self._columns = {column.name: column for column in kept_columns(resource)}
+        #: What every write sets anew.
+        self._counted = {name for name in (table.version, table.touched) if name is not None}
+        self._counted |= {name for name, column in self._columns.items() if column.sql.computed is not None}
+
+    async def undo(self, request: Request) -> Response:
+        """`POST /{resource}/{key}/undo`."""
+        if request.query:
+            raise invalid(pairs_of(request.query)[0][0][:80], "unknown_parameter", "writes take no parameters.")
+        check_media_type(request.headers.get(b"content-type"))
+        change = _number(await request.body())
+
+        async def work() -> Response:
+            try:
+                return await self._undo(request, await self._found(request, change))
+            except StaleError:
+                raise _changed(()) from None
+
+        return await answered(self._engine.transactions, request.context, work)
+
+    async def _found(self, request: Request, change: int) -> dict[str, Any]:
+        """The change, what it kept of the row, and the row as it is now."""
+        key = request.key
+        named = tuple(column.name for column in self._resource.key)
+        for primary in (False,) if named == self._resource.table.key else (False, True):
+            slots = tuple(range(len(key)))
+            query = History(self._resource.name, slots, KeysetPage(1), primary, len(key))
+            statement = self._engine.prepare(query, self._engine.standing(request.context.principal))
+            if not self._engine.can_be(statement, key):
+                continue
+            values = self._engine.bind(statement, [*key, change])
+            found = self._engine.read(statement, values, request.context)
+            rows = found if isinstance(found, list) else await found
+            if output(statement, rows[0], Output.PARENT) is None:
+                continue
+            if rows[0][0] is None:
+                raise invalid("change", "unknown", "is no change of this row that you may see.")
+            return cast("dict[str, Any]", json.loads(rows[0][0]))
+        raise NotFoundError(self._resource.name, ",".join(key))
+
+    async def _undo(self, request: Request, change: dict[str, Any]) -> Response:
+        before, after, now = (cast("Image | None", change[name]) for name in ("before", "after", "now"))
+        standing = self._engine.standing(request.context.principal)
+        visible = self._contracts.of(self._resource, Action.UPDATE, standing).visible
+        match change["operation"]:
+            case "create" if after is not None:
+                return await self._delete(request, _same(after, now, set(after) - self._counted, visible))
+            case "delete" if before is not None:
+                if now is not None:
+                    raise Problem("CONFLICT", "The row is there again.", hint="Change it instead.")
+                return await self._create(request, before)
+            case "update" if before is not None and after is not None:
+                touched = _different(before, after, set(after) - self._counted)
+                return await self._restore(request, before, touched, _same(after, now, touched, visible))
+            case _:
+                raise _forbidden(request, "a change of which you may not see both sides")
+
+    async def _restore(self, request: Request, before: Image, touched: set[str], now: Image) -> Response:
+        """Give the fields that a change touched their values again."""
+        engine, resource, context = self._engine, self._resource, request.context
+        deleted = resource.table.deleted
+        if deleted is not None and touched == {deleted}:
+            if before[deleted] is not None:
+                return await self._delete(request, now)
+            return self._items.written.row(*await engine.restore(resource, self._key(now), context), 200)
+        contract = self._contracts.of(self._resource, Action.UPDATE, engine.standing(context.principal))
+        if not touched or not touched <= contract.columns.keys():
+            raise _forbidden(request, "a change of what you may not set")
+        fields = contract.validate(_text({name: before[name] for name in touched}).encode())
+        statement, row = await engine.update(resource, self._key(now), fields, context, version=self._version(now))
+        return self._items.written.row(statement, row, 200)
+
+    async def _delete(self, request: Request, now: Image) -> Response:
+        version = self._version(now)
+        await self._engine.delete(self._resource, self._key(now), request.context, version=version)
+        return Response(204, b"", [])
+
+    async def _create(self, request: Request, before: Image) -> Response:
+        """Make a deleted row again, with its key and what nobody sets."""
+        context, resource = request.context, self._resource
+        contract = self._contracts.of(self._resource, Action.CREATE, self._engine.standing(context.principal))
+        given = {name: value for name, value in before.items() if name in contract.columns}
+        if any(before.get(name) is not None and name not in given for name in writable_columns(resource)):
+            raise _forbidden(request, "the delete of what you may not set")
+        kept = {n: value for n, value in before.items() if n not in given and self._keeps(self._columns[n])}
+        if resource.table.version is not None:
+            kept[resource.table.version] = before[resource.table.version] + 1
+        values = {name: _value(self._columns[name], value) for name, value in kept.items()}
+        fields = contract.validate(_text(given).encode())
+        statement, row = await self._engine.insert(resource, fields, context, values)
+        return self._items.written.row(statement, row, 201)
+
+    def _keeps(self, column: Column) -> bool:
+        fresh = column.name in self._counted or column.name == self._resource.table.tenant
+        return not fresh
+
+    def _key(self, now: Image) -> list[str]:
+        """What addresses the row now, as its path would have it."""
+        values = [now[column.name] for column in self._resource.key]
+        return [value if isinstance(value, str) else _text(value) for value in values]
+
+    def _version(self, now: Image) -> int | None:
+        """The version that the row must still have when it is written."""
+        name = self._resource.table.version
+        return None if name is None else int(now[name])
+
+
+def _number(body: bytes) -> int:
+    """The change that a body names.
+
+    Raises:
+        ValidationError: it names none.
+    """
+    parse_object(body)
+    try:
+        return UndoBody.model_validate_json(body).change
+    except PydanticError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = [FieldError(str(fault["loc"][0])[:80], fault["type"], fault["msg"]) for fault in faults]
+        raise ValidationError(errors, hint='Send {"change": id} with the id of a change in its history.') from None
+
+
+def _value(column: Column, value: Any) -> Any:
+    """A kept value as the database takes it."""
+    config = ConfigDict(val_json_bytes="base64")
+    kind = cast("type[Any]", type_of(column) | None)
+    adapter: TypeAdapter[Any] = TypeAdapter(kind, config=config)
+    return adapter.validate_json(_text(value), strict=True)
+
+
+def _text(value: Any) -> str:
+    """A value as JSON, which tells true from 1, and has numbers of any size."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _different(one: Image, other: Image, names: set[str]) -> set[str]:
+    return {name for name in names if _text(one[name]) != _text(other[name])}
+
+
+def _same(after: Image, now: Image | None, names: set[str], visible: frozenset[str]) -> Image:
+    """The row as it is, if it still has what a change wrote.
+
+    Raises:
+        Problem: `CONFLICT` with the fields that were changed since, as far as they may be known.
+    """
+    if now is None:
+        raise Problem("CONFLICT", "The row was deleted since.", hint="Undo the delete first.")
+    other = _different(after, now, names)
+    if other:
+        raise _changed(other & visible)
+    return now
+
+
+def _forbidden(request: Request, what: str) -> ForbiddenError:
+    return ForbiddenError("undo", what, anonymous=request.context.principal.is_anonymous)
+
+
+def _changed(names: Iterable[str]) -> Problem:
+    errors = [FieldError(name, "changed", "has been changed since.") for name in sorted(names)]
+    hint = "Undo the newer changes first, or write the row as it should be."
+    return Problem("CONFLICT", "The row has been changed since.", errors=errors, hint=hint)

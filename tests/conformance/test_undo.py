@@ -1,0 +1,280 @@
+"""Undo: the opposite of one change, for who may see it and do that write; what was changed since stays as it is."""
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import ForeignKey, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from backstay import Backstay, FieldRule, ModelBase, SoftDelete, UuidKey, has_role, me, public, signed_in
+from backstay.auth.tokens import Tokens
+from support.asgi import SECRET, Answer, Client, quiet
+from support.databases import DATABASES, empty_database
+
+
+class Base(ModelBase, DeclarativeBase):
+    """The models of this module."""
+
+
+class Page(Base):
+    """Its author writes it; its slug is its key."""
+
+    __tablename__ = "pages"
+
+    slug: Mapped[str] = mapped_column(unique=True)
+    title: Mapped[str]
+    text: Mapped[str | None]
+    author_id: Mapped[int]
+    stars: Mapped[int | None]
+    kept: Mapped[str | None]
+
+
+class Note(SoftDelete, Base):
+    """Stays when it is deleted."""
+
+    __tablename__ = "notes"
+
+    text: Mapped[str]
+    page_id: Mapped[int | None] = mapped_column(ForeignKey("pages.id"))
+
+
+class Kinds(UuidKey, Base):
+    """A column of every kind."""
+
+    __tablename__ = "kinds"
+
+    word: Mapped[str | None]
+    whole: Mapped[int | None]
+    real: Mapped[float | None]
+    price: Mapped[Decimal | None]
+    truth: Mapped[bool | None]
+    day: Mapped[date | None]
+    raw: Mapped[bytes | None]
+    words: Mapped[list[str] | None]
+    data: Mapped[dict[str, Any] | None]
+
+
+class Log(Base):
+    """Everybody sees what changed; nobody but editors may write it."""
+
+    __tablename__ = "logs"
+
+    text: Mapped[str]
+
+
+class Undoing:
+    """An app whose changes can be undone."""
+
+    def __init__(self, url: str) -> None:
+        self.app = Backstay("undoing", config=quiet(url))
+        mine = Page.author_id == me.id
+        self.app.resource(
+            Page,
+            key=Page.slug,
+            read=public,
+            create=signed_in,
+            update=mine,
+            delete=mine,
+            history=signed_in,
+            stamp={Page.author_id: me.id},
+            fields={Page.stars: FieldRule(write=has_role("editor"))},
+            hidden=[Page.kept],
+        )
+        self.app.resource(Note, read=public, write=signed_in, restore=signed_in, history=signed_in)
+        self.app.resource(Kinds, read=public, write=public, history=public)
+        self.app.resource(Log, read=public, write=has_role("editor"), history=public)
+        self.client = Client(self.app)
+
+    def send(self, method: str, path: str, body: Any = None, by: str | None = None, **options: Any) -> Answer:
+        """A request of user 7, unless it says."""
+        return self.client.request(method, path, body=body, credential=who(7) if by is None else by, **options)
+
+    def history(self, path: str) -> list[dict[str, Any]]:
+        """The changes of a row, the newest first."""
+        answer = self.send("GET", f"{path}/history")
+        assert answer.status == 200, answer.body
+        return answer.data
+
+    def undo(self, path: str, index: int = 0, by: str | None = None, **options: Any) -> Answer:
+        """Undo a change of a row, by its place in the history."""
+        return self.send("POST", f"{path}/undo", {"change": self.history(path)[index]["id"]}, by, **options)
+
+    def run(self, statement: Any) -> None:
+        """A statement of the program."""
+
+        async def write() -> None:
+            async with self.app.transaction() as session:
+                await session.execute(statement)
+
+        self.client.loop.run_until_complete(write())
+
+
+def who(subject: int, *roles: str) -> str:
+    """A credential."""
+    return "Bearer " + Tokens(SECRET).issue(subject, roles=list(roles), ttl_s=3_600)
+
+
+@pytest.fixture(params=DATABASES)
+def undoing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Undoing]:
+    """An app without rows."""
+    made = Undoing(empty_database(request.param, tmp_path, Base.metadata))
+    with made.client:
+        yield made
+
+
+def page(undoing: Undoing, **fields: Any) -> dict[str, Any]:
+    """A new page."""
+    answer = undoing.send("POST", "/pages", {"slug": "a", "title": "A"} | fields)
+    assert answer.status == 201, answer.body
+    return answer.data
+
+
+def test_bad_requests_change_nothing(undoing: Undoing) -> None:
+    """A body that names no change, a change of another row, a row that is not there."""
+    page(undoing)
+    page(undoing, slug="b", title="B")
+    (change,), (other,) = undoing.history("/pages/a"), undoing.history("/pages/b")
+    for body in ({}, {"change": "1"}, {"change": 0}, {"change": 2**63}, {"change": 1.5}, {"change": 1, "x": 1}):
+        assert undoing.send("POST", "/pages/a/undo", body).status == 400, body
+    assert undoing.send("POST", "/pages/a/undo", []).status == 400
+    assert undoing.send("POST", "/pages/a/undo", {"change": other["id"]}).status == 400
+    assert undoing.send("POST", "/pages/a/undo", {"change": 999}).status == 400
+    assert undoing.send("POST", "/pages/z/undo", {"change": change["id"]}).status == 404
+    assert undoing.client.request("POST", "/pages/a/undo", "x=1", body={"change": 1}, credential=who(7)).status == 400
+    assert undoing.send("GET", "/pages/a/undo").status == 405
+    assert len(undoing.history("/pages/a")) == len(undoing.history("/pages/b")) == 1
+
+
+def test_who_may_not_do_the_write_may_not_undo(undoing: Undoing) -> None:
+    """Not signed in, not the author, without the right to a field; nor what nobody sets."""
+    editor = who(7, "editor")
+    page(undoing)
+    undoing.send("PATCH", "/pages/a", {"title": "B"})
+    assert undoing.undo("/pages/a", by="").status == 401
+    assert undoing.undo("/pages/a", by=who(8)).status == 403
+    assert undoing.undo("/pages/a", 1, by=who(8)).status == 409
+    undoing.send("PATCH", "/pages/a", {"stars": 5}, by=editor)
+    assert undoing.undo("/pages/a").status == 403
+    undoing.run(update(Page).values(kept="k"))
+    assert undoing.undo("/pages/a", by=editor).status == 403
+    assert undoing.undo("/pages/a", 1, by=editor).data["stars"] is None
+    made = undoing.send("POST", "/logs", {"text": "x"}, by=editor).data["id"]
+    undoing.send("DELETE", f"/logs/{made}", by=editor)
+    assert undoing.undo(f"/logs/{made}").status == 403
+    assert undoing.send("GET", f"/logs/{made}").status == 404
+    assert undoing.undo(f"/logs/{made}", by=editor).status == 201
+
+
+def test_an_update_is_undone(undoing: Undoing) -> None:
+    """The fields that it touched have their values again, the others those of now; it is a change like any other."""
+    page(undoing, text="t")
+    undoing.send("PATCH", "/pages/a", {"title": "B"})
+    undoing.send("PATCH", "/pages/a", {"text": None})
+    undone = undoing.undo("/pages/a", 1, by=who(7))
+    assert undone.status == 200, undone.body
+    assert (undone.data["title"], undone.data["text"], undone.data["version"]) == ("A", None, 4)
+    assert undone.data == undoing.send("GET", "/pages/a").data
+    assert undone.headers["etag"] == undoing.send("GET", "/pages/a").headers["etag"]
+    newest = undoing.history("/pages/a")[0]
+    assert (newest["operation"], newest["actor"]) == ("update", "user:7")
+    assert newest["request_id"] == undone.headers["x-request-id"]
+    again = undoing.undo("/pages/a")
+    assert again.data["title"] == "B"
+
+
+def test_what_was_changed_since_stays(undoing: Undoing) -> None:
+    """409 names the fields; what the row has again may be undone."""
+    page(undoing)
+    undoing.send("PATCH", "/pages/a", {"title": "B"})
+    undoing.send("PATCH", "/pages/a", {"title": "C"})
+    refused = undoing.undo("/pages/a", 1)
+    assert (refused.status, [e["field"] for e in refused.json["errors"]]) == (409, ["title"])
+    assert undoing.send("GET", "/pages/a").data["title"] == "C"
+    undoing.send("PATCH", "/pages/a", {"title": "B"})
+    assert undoing.undo("/pages/a", 2).data["title"] == "A"
+    change = undoing.history("/pages/a")[0]["id"]
+    number = undoing.send("GET", "/pages/a").data["id"]
+    undoing.send("DELETE", "/pages/a")
+    assert undoing.send("POST", f"/pages/{number}/undo", {"change": change}).status == 409
+
+
+def test_a_create_is_undone_by_a_delete(undoing: Undoing) -> None:
+    """Unless the row was changed since."""
+    page(undoing)
+    undoing.send("PATCH", "/pages/a", {"title": "B"})
+    assert undoing.undo("/pages/a", 1).status == 409
+    undoing.send("PATCH", "/pages/a", {"title": "A"})
+    assert undoing.undo("/pages/a", 2).status == 204
+    assert undoing.send("GET", "/pages/a").status == 404
+
+
+def test_a_delete_is_undone_by_a_create(undoing: Undoing) -> None:
+    """With the same key, and what nobody sets; not while another row is there, nor for who could not create it."""
+    made = page(undoing, text="t")
+    undoing.run(update(Page).values(kept="k"))
+    undoing.send("DELETE", "/pages/a")
+    path = f"/pages/{made['id']}"
+    undone = undoing.undo(path, by=who(8))
+    assert undone.status == 201, undone.body
+    assert undone.headers["location"].endswith("/pages/a")
+    assert undone.data | {"updated_at": 0} == made | {"version": 3 - 1, "updated_at": 0}
+    assert [change["operation"] for change in undoing.history("/pages/a")] == ["create", "delete", "update", "create"]
+    assert undoing.undo("/pages/a", 1).status == 409
+    undoing.send("DELETE", "/pages/a")
+    change = {"change": undoing.history(path)[0]["id"]}
+    page(undoing)
+    assert undoing.send("POST", f"{path}/undo", change).status == 409
+    assert undoing.send("POST", "/pages", {"slug": "b", "title": "B"}).status == 201
+
+
+def test_soft_deletes_and_restores_are_undone(undoing: Undoing) -> None:
+    """By a restore, and by a delete."""
+    made = undoing.send("POST", "/notes", {"text": "x"}).data["id"]
+    path = f"/notes/{made}"
+    undoing.send("DELETE", path)
+    assert undoing.undo(path).status == 200
+    assert undoing.send("GET", path).data["text"] == "x"
+    assert undoing.undo(path).status == 204
+    assert undoing.send("GET", path).status == 404
+
+
+def test_values_of_every_kind_come_back(undoing: Undoing) -> None:
+    """After an update to null, and after a delete, as they were."""
+    full = {
+        "word": 'ä "quoted"',
+        "whole": 2**62,
+        "real": 0.1,
+        "price": "12.5000",
+        "truth": True,
+        "day": "2026-11-21",
+        "raw": "AP8=",
+        "words": ["a", "ü"],
+        "data": {"a": [1, None, 2.5, True]},
+    }
+    made = undoing.send("POST", "/kinds", full).data
+    path = f"/kinds/{made['id']}"
+    undoing.send("PATCH", path, dict.fromkeys(full))
+    undone = undoing.undo(path)
+    assert undone.status == 200, undone.body
+    assert {name: undone.data[name] for name in full} == full
+    undoing.send("DELETE", path)
+    undone = undoing.undo(path)
+    assert undone.status == 201, undone.body
+    assert undone.data | {"updated_at": 0} == made | {"version": 4, "updated_at": 0}
+
+
+def test_an_undo_is_sent_again_with_its_key(undoing: Undoing) -> None:
+    """An Idempotency-Key has its effect once."""
+    page(undoing)
+    undoing.send("PATCH", "/pages/a", {"title": "B"})
+    change = {"change": undoing.history("/pages/a")[0]["id"]}
+    first, second = (
+        undoing.send("POST", "/pages/a/undo", change, more=[(b"idempotency-key", b"k-1")]) for _ in range(2)
+    )
+    assert (first.status, second.status) == (200, 200)
+    assert first.body == second.body
+    assert len(undoing.history("/pages/a")) == 3
