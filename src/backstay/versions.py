@@ -178,7 +178,7 @@ class Versioned(Endpoints):
 
 
 def may_write(catalog: Catalog) -> bool:
-    """Whether rows change through it, also what has no path, or what changes is kept."""
+    """Whether rules let anybody write anything, also what has no path, or look at what was written."""
 
     def one(resource: Resource) -> bool:
         policy = resource.policy

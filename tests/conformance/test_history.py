@@ -27,6 +27,7 @@ from backstay import (
 from backstay.auth.tokens import Tokens
 from backstay.schema.declare import SECRET as SECRET_COLUMN
 from support.asgi import SECRET, Answer, Client, quiet
+from support.contract import Contract
 from support.databases import DATABASES, empty_database
 
 
@@ -167,6 +168,24 @@ def page(past: Past, **fields: Any) -> int:
     answer = past.send("POST", "/pages", given)
     assert answer.status == 201, answer.body
     return answer.data["id"]
+
+
+def test_the_contract_tells_what_is_answered(past: Past) -> None:
+    """Every answer of this module's paths is one of the OpenAPI document; a resource without a history has none."""
+    number = page(past)
+    past.send("PATCH", f"/pages/{number}", {"title": "B"})
+    contract = Contract(past.app.openapi())
+    template = "/api/v1/pages/{key}/history"
+    for query, by in (("", who(7)), ("limit=1&cursor=", who(7)), ("limit=x", who(7)), ("", "")):
+        answer = past.send("GET", f"/pages/{number}/history", query=query, by=by)
+        assert contract.faults("GET", template, answer) == []
+    assert contract.faults("GET", template, past.send("GET", "/pages/99/history")) == []
+    parameters = [contract.resolved(p)["name"] for p in contract.operation("GET", template)["parameters"]]
+    assert parameters == ["limit", "cursor"]
+    named = [contract.resolved(p)["name"] for p in contract.operation("GET", "/api/v1/pages/{key}")["parameters"]]
+    assert "as_of" in named
+    assert not [path for path in contract.document["paths"] if path.startswith("/api/v1/plains/{key}/")]
+    assert "/api/v1/sites/{key}/undo" not in contract.document["paths"]
 
 
 def test_who_may_not_see_a_history_is_refused(past: Past) -> None:

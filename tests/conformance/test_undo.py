@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from backstay import Backstay, FieldRule, ModelBase, SoftDelete, UuidKey, has_role, me, public, signed_in
 from backstay.auth.tokens import Tokens
 from support.asgi import SECRET, Answer, Client, quiet
+from support.contract import Contract
 from support.databases import DATABASES, empty_database
 
 
@@ -88,10 +89,17 @@ class Undoing:
         self.app.resource(Kinds, read=public, write=public, history=public)
         self.app.resource(Log, read=public, write=has_role("editor"), history=public)
         self.client = Client(self.app)
+        self.contract = Contract(self.app.openapi())
 
     def send(self, method: str, path: str, body: Any = None, by: str | None = None, **options: Any) -> Answer:
         """A request of user 7, unless it says."""
         return self.client.request(method, path, body=body, credential=who(7) if by is None else by, **options)
+
+    def told(self, path: str, answer: Answer) -> Answer:
+        """An answer, which is one of the OpenAPI document."""
+        template = f"/api/v1/{path.split('/')[1]}/{{key}}/undo"
+        assert self.contract.faults("POST", template, answer) == []
+        return answer
 
     def history(self, path: str) -> list[dict[str, Any]]:
         """The changes of a row, the newest first."""
@@ -101,7 +109,8 @@ class Undoing:
 
     def undo(self, path: str, index: int = 0, by: str | None = None, **options: Any) -> Answer:
         """Undo a change of a row, by its place in the history."""
-        return self.send("POST", f"{path}/undo", {"change": self.history(path)[index]["id"]}, by, **options)
+        change = {"change": self.history(path)[index]["id"]}
+        return self.told(path, self.send("POST", f"{path}/undo", change, by, **options))
 
     def run(self, statement: Any) -> None:
         """A statement of the program."""

@@ -36,6 +36,8 @@ def print_routes(target: str, *, as_json: bool) -> None:
 
 
 def _rule(catalog: Catalog, route: Route) -> object:
+    if route.action in ("history", "undo"):
+        return catalog.resources[route.resource].policy.history
     actions: dict[str, Action] = {"POST": "create", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
     return catalog.resources[route.resource].policy.rule(actions.get(route.method, "read"))
 

@@ -13,6 +13,7 @@ from .openapi_batch import TAG as BATCH_TAG
 from .openapi_batch import place_batch
 from .openapi_bounds import close, operations_of
 from .openapi_custom import Joint, join
+from .openapi_history import place_history
 from .openapi_operations import Operations, json_answer, place, place_rows
 from .openapi_responses import LIFECYCLE, Answers
 from .openapi_schemas import Components, Json, labels_of
@@ -64,6 +65,7 @@ def document(
     place_rows(operations)
     for resource in catalog.resources.values():
         place(operations, resource)
+        place_history(operations, resource)
     tags = [{"name": name, "description": _about(catalog, name)} for name in catalog.resources]
     tags += [BATCH_TAG] if place_batch(operations) else []
     about = {"description": description} if description else {}

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from ..config import Config
 from ..query.payload import Action, Contract
+from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
 from . import openapi_parameters as parameters
 from .openapi_access import BEARER, Rule, open_to_all, optional_security, readable_by_all
@@ -163,6 +164,11 @@ def _unmet(resource: Resource) -> tuple[int, ...]:
     return (412, 428) if resource.require_match else (412,) if resource.table.version is not None else ()
 
 
+def _pruned(resource: Resource) -> tuple[int, ...]:
+    """The status of a past that is not kept."""
+    return () if resource.policy.history is nobody else (410,)
+
+
 def _list(operations: Operations, resource: Resource, path: str, parent: Parent | None = None) -> None:
     label = operations.labels[resource.name]
     answers = operations.answers
@@ -179,6 +185,7 @@ def _list(operations: Operations, resource: Resource, path: str, parent: Parent 
             for p in parameters.shapes(operations.catalog, resource, operations.config)
         ),
         *parameters.deleted(resource, operations.components),
+        *parameters.past(resource, operations.components),
         operations.components.add("parameters", "If-None-Match", _if_none_match()),
     ]
     name, summary, below = _below(operations, "list", resource, parent)
@@ -190,7 +197,7 @@ def _list(operations: Operations, resource: Resource, path: str, parent: Parent 
         "responses": {
             "200": answers.page(operations.ref(resource), example, f"A page of {resource.name}.", keyset=keyset),
             "304": answers.not_modified(),
-            **operations.problems(*([404] if below else [])),
+            **operations.problems(*([404] if below else []), *_pruned(resource)),
         },
     }
     operations.add("get", path, resource.name, name, operation)
@@ -250,12 +257,13 @@ def _read(operations: Operations, resource: Resource, path: str) -> None:
         "parameters": [
             *refs,
             *parameters.deleted(resource, operations.components),
+            *parameters.past(resource, operations.components),
             operations.components.add("parameters", "If-None-Match", _if_none_match()),
         ],
         "responses": {
             "200": operations.answers.item(operations.ref(resource), operations.row(resource), "The row."),
             "304": operations.answers.not_modified(),
-            **operations.problems(404),
+            **operations.problems(404, *_pruned(resource)),
         },
     }
     operations.add("get", path, resource.name, f"get{label.one}", operation)

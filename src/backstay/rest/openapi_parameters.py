@@ -343,6 +343,14 @@ def deleted(resource: Resource, components: Components) -> Iterator[Json]:
         yield components.add("parameters", "with_deleted", query("with_deleted", text, schema))
 
 
+def past(resource: Resource, components: Components) -> Iterator[Json]:
+    """`as_of`, where somebody sees the history of rows."""
+    if resource.policy.history is not nobody:
+        text = "An instant: rows as they were then, by today's rules, for who may see their history."
+        schema = {"type": "string", "format": "date-time"}
+        yield components.add("parameters", "as_of", query("as_of", text, schema))
+
+
 def aggregates(catalog: Catalog, resource: Resource) -> Iterator[Json]:
     """`group`, `select` and `sort` of `/aggregate`."""
     grouped = paths(catalog, resource, ORDERED)

@@ -39,7 +39,7 @@ _WORDS = {
     406: "The answer is JSON, and the Accept header does not admit it.",
     408: "The body came too slowly.",
     409: "A unique value is taken, other rows refer to this one, or the same request is in progress.",
-    410: "This version of the API has ended.",
+    410: "This version of the API has ended, or what is asked for is older than the change log.",
     412: "The row has been changed since, or is not the one that was meant.",
     413: "The body is too large.",
     414: "The URL is too long.",

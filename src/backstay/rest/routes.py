@@ -191,7 +191,7 @@ class Routes:
             histories = Histories(engine, config, envelope, resource)
             nested[HISTORY] = {"GET": (histories.history, observe("GET", f"{base}/{{key}}/history"))}
         if undoes(resource):
-            undo = self._once(Undo(engine, resource, items).undo, items)
+            undo = self._once(Undo(engine, resource, items.written).undo, items)
             nested[UNDO] = {"POST": (undo, observe("POST", f"{base}/{{key}}/undo"))}
         for name, child, creates in nested_lists(engine.catalog, resource):
             path = f"{base}/{{key}}/{name}"

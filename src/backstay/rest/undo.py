@@ -21,7 +21,7 @@ from ..sql.statement import Output
 from ..transactions import answered
 from .bodies import check_media_type, parse_object
 from .contracts import Contracts
-from .items import Items
+from .written import Written
 
 UNDO = b"undo"
 Image = dict[str, Any]
@@ -39,11 +39,11 @@ class Undo:
     """Undoes changes of one resource's rows.
 
     Args:
-        items: writes them.
+        written: answers the writes.
     """
 
-    def __init__(self, engine: Engine, resource: Resource, items: Items) -> None:
-        self._engine, self._resource, self._items = engine, resource, items
+    def __init__(self, engine: Engine, resource: Resource, written: Written) -> None:
+        self._engine, self._resource, self._written = engine, resource, written
         self._contracts = Contracts(engine.catalog)
         table = resource.table
         self._columns = {column.name: column for column in kept_columns(resource)}
@@ -110,13 +110,13 @@ class Undo:
         if deleted is not None and touched == {deleted}:
             if before[deleted] is not None:
                 return await self._delete(request, now)
-            return self._items.written.row(*await engine.restore(resource, self._key(now), context), 200)
-        contract = self._contracts.of(self._resource, Action.UPDATE, engine.standing(context.principal))
+            return self._written.row(*await engine.restore(resource, self._key(now), context), 200)
+        contract = self._contracts.of(resource, Action.UPDATE, engine.standing(context.principal))
         if not touched or not touched <= contract.columns.keys():
             raise _forbidden(request, "a change of what you may not set")
         fields = contract.validate(_text({name: before[name] for name in touched}).encode())
         statement, row = await engine.update(resource, self._key(now), fields, context, version=self._version(now))
-        return self._items.written.row(statement, row, 200)
+        return self._written.row(statement, row, 200)
 
     async def _delete(self, request: Request, now: Image) -> Response:
         version = self._version(now)
@@ -126,7 +126,7 @@ class Undo:
     async def _create(self, request: Request, before: Image) -> Response:
         """Make a deleted row again, with its key and what nobody sets."""
         context, resource = request.context, self._resource
-        contract = self._contracts.of(self._resource, Action.CREATE, self._engine.standing(context.principal))
+        contract = self._contracts.of(resource, Action.CREATE, self._engine.standing(context.principal))
         given = {name: value for name, value in before.items() if name in contract.columns}
         if any(before.get(name) is not None and name not in given for name in writable_columns(resource)):
             raise _forbidden(request, "the delete of what you may not set")
@@ -136,7 +136,7 @@ class Undo:
         values = {name: _value(self._columns[name], value) for name, value in kept.items()}
         fields = contract.validate(_text(given).encode())
         statement, row = await self._engine.insert(resource, fields, context, values)
-        return self._items.written.row(statement, row, 201)
+        return self._written.row(statement, row, 201)
 
     def _keeps(self, column: Column) -> bool:
         fresh = column.name in self._counted or column.name == self._resource.table.tenant
