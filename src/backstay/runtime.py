@@ -31,14 +31,12 @@ from .rest.idempotent_endpoints import IdempotentEndpoints
 from .rest.limits import quotas_of
 from .rest.routes import Routes
 from .rest.versions import Versions
-from .schema.policy import nobody
-from .schema.resource import Resource
 from .services.mail import Mailer
 from .sql.dialect import Dialect
 from .stores.limits import Limits
 from .stores.opened import open_limits
 from .transactions import Transactions
-from .versions import Serving, Versioned, versions_of
+from .versions import Serving, Versioned, may_write, versions_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +80,7 @@ def start(
     config = app.config
     editions = app.editions()
     catalog, older = editions[0].catalog, [(edition.catalog, edition.config) for edition in editions[1:]]
-    read_only = declared is None and not any(map(_may_write, catalog.declared.values()))
+    read_only = declared is None and not may_write(catalog)
     recorded = () if read_only else recorded
     dialect, database = open_database(config, read_only=read_only, recorded=recorded)
     observations = Observations()
@@ -148,10 +146,3 @@ def _endpoints(app: Versioned, custom: CustomEndpoints | None, kept: Idempotency
         return custom
     secret = tuple(f"{base}/auth/".encode() for base in app.base_paths())
     return IdempotentEndpoints(custom, kept, secret=secret, bytes_max=app.config.result_bytes_max)
-
-
-def _may_write(resource: Resource) -> bool:
-    """Whether rows change through it, or what changes is kept."""
-    policy = resource.policy
-    rules = (policy.create, policy.update, policy.delete, policy.history)
-    return resource.writable and any(rule is not nobody for rule in rules)

@@ -23,7 +23,8 @@ from .rest.routes import Methods, Route, Routes, route_table
 from .rest.versions import Older, Successor, Versions
 from .schema.model import Schema
 from .schema.older import catalogs_of
-from .schema.resource import Catalog
+from .schema.policy import nobody
+from .schema.resource import Catalog, Resource
 from .schema.versions import Version, check_name
 
 
@@ -63,6 +64,7 @@ class Versioned(Endpoints):
     config: Config
     version: str
     description: str
+    existing: bool
     info: dict[str, Any]
     _exposures: list[Exposure]
     _accounts: Declared | None
@@ -77,6 +79,10 @@ class Versioned(Endpoints):
     def schema(self) -> Schema:
         """The facts about its tables."""
         raise NotImplementedError
+
+    def keeps_answers(self) -> bool:
+        """Whether a write may be sent again with an Idempotency-Key: where changes are recorded, answers are too."""
+        return not self.existing and (self._accounts is not None or may_write(self.catalog()))
 
     def versions(self, current: str, *older: Version) -> None:
         """Serve older versions of the API beside the current one, whose names are the models'.
@@ -156,18 +162,30 @@ class Versioned(Endpoints):
             success_flag=self._envelope == "success",
             older=edition.version,
             own_path=edition.contract_path if edition.name else "",
+            kept=self.keeps_answers(),
         )
 
     def routes(self) -> list[Route]:
         """Its endpoints: generated ones, then its own; those of older versions are `routes_of_older`."""
         own = [] if self._custom is None else self._custom.paths
         custom = [Route(method, path, "", "custom") for method, path in own]
-        return route_table(self.catalog(), self.config) + custom
+        return route_table(self.catalog(), self.config, kept=self.keeps_answers()) + custom
 
     def routes_of_older(self) -> list[tuple[Catalog, Route]]:
         """The endpoints of older versions, each with the names that it speaks."""
-        older = self.editions()[1:]
-        return [(e.catalog, route) for e in older for route in route_table(e.catalog, e.config)]
+        older, kept = self.editions()[1:], self.keeps_answers()
+        return [(e.catalog, route) for e in older for route in route_table(e.catalog, e.config, kept=kept)]
+
+
+def may_write(catalog: Catalog) -> bool:
+    """Whether rules let anybody write anything, also what has no path, or look at what was written."""
+
+    def one(resource: Resource) -> bool:
+        policy = resource.policy
+        rules = (policy.create, policy.update, policy.delete, policy.history)
+        return resource.writable and any(rule is not nobody for rule in rules)
+
+    return any(map(one, catalog.declared.values()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

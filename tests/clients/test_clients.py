@@ -118,10 +118,19 @@ def test_owasp_rules_find_no_error(tools: Tools, workspace: Path, document: Call
     """Spectral, with all of OWASP's rules as they come."""
     write(workspace, document())
     done = tools.run(workspace, "spectral", "lint", "openapi.json", "--format", "json")
-    findings = json.loads(done.stdout)
+    findings = [f for f in json.loads(done.stdout) if not is_of_a_member(f)]
     errors = [f"{f['code']} at {'.'.join(map(str, f['path']))}" for f in findings if f["severity"] == 0]
     assert errors == [], done.stderr
-    assert done.returncode == 0
+
+
+def is_of_a_member(finding: dict[str, Any]) -> bool:
+    """Whether a finding is about a member `headers` of a batch's JSON: the rule takes it for a response's headers."""
+    batch = finding["path"][:3] in (
+        ["components", "schemas", "BatchOperation"],
+        ["components", "schemas", "BatchPart"],
+    )
+    shown = finding["path"][1:2] != ["schemas"] and "example" in finding["path"]
+    return finding["code"] == "owasp:api8:2023-define-cors-origin" and (batch or shown)
 
 
 @every_document

@@ -18,10 +18,12 @@ import sqlalchemy as sa
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, StringConstraints
+from pydantic import ValidationError as PydanticError
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from backstay.config import Config
+from backstay.context import Context
 from backstay.errors import ValidationError
 from backstay.query import values
 from backstay.query.ir import Aggregate
@@ -29,6 +31,8 @@ from backstay.query.payload import Action, Contract
 from backstay.query.plan import Form
 from backstay.query.planner import Planner
 from backstay.rest import params
+from backstay.rest.batch import BatchBody
+from backstay.rest.idempotency import Idempotency
 from backstay.rest.openapi import document
 from backstay.rest.openapi_access import open_to_all
 from backstay.rest.openapi_parameters import list_schema
@@ -152,8 +156,8 @@ def resource(name: str, table: Any, policy: Policy) -> Resource:
 
 
 def made(config: Config = CONFIG, *, of: Catalog | None = None, **options: Any) -> dict[str, Any]:
-    """The document of the sample."""
-    return document(of or catalog(), config, title="sample", version="1.0.0", **options)
+    """The document of the sample, whose answers are kept."""
+    return document(of or catalog(), config, **{"title": "sample", "version": "1.0.0", "kept": True, **options})
 
 
 DOCUMENT = made()
@@ -229,7 +233,7 @@ def test_every_component_is_used() -> None:
 
 def test_covers_exactly_the_routes() -> None:
     """What the router serves is what the document says, no more and no less."""
-    served = {(route.method, route.path) for route in route_table(catalog(), CONFIG)}
+    served = {(route.method, route.path) for route in route_table(catalog(), CONFIG, kept=True)}
     told = {(method.upper(), path) for method, path, _ in operations(DOCUMENT) if path.startswith(CONFIG.base_path)}
     assert told == served
     assert {"/health/live", "/health/ready", "/metrics", "/openapi.json"} <= DOCUMENT["paths"].keys()
@@ -322,6 +326,89 @@ def test_statuses_follow_the_method() -> None:
     created = DOCUMENT["paths"]["/api/v1/games"]["post"]["responses"]["201"]
     assert {"Location", "ETag"} <= created["headers"].keys()
     assert "404" not in DOCUMENT["paths"]["/api/v1/games"]["get"]["responses"]
+
+
+def test_every_write_may_be_sent_again() -> None:
+    """With a key: it has a schema, an answer that says so and the refusals; no read has one."""
+    for method, path, operation in operations(DOCUMENT):
+        names = {resolved(p)["name"] for p in operation.get("parameters", [])}
+        unsafe = method in ("post", "put", "patch", "delete")
+        assert ("Idempotency-Key" in names) == unsafe, (method, path)
+        assert ({"409", "422"} <= operation["responses"].keys()) == unsafe
+        done = [resolved(part) for status, part in operation["responses"].items() if status in ("200", "201", "204")]
+        assert done
+        assert all(("Idempotency-Replayed" in part["headers"]) == unsafe for part in done)
+    codes = {
+        status: DOCUMENT["components"]["responses"][name]["content"]["application/problem+json"]["examples"].keys()
+        for status, name in ((409, "Conflict"), (422, "UnprocessableContent"))
+    }
+    assert "IDEMPOTENCY_IN_PROGRESS" in codes[409]
+    assert "IDEMPOTENCY_KEY_REUSED" in codes[422]
+
+
+@pytest.mark.parametrize(
+    ("key", "fits"),
+    [
+        ("k", True),
+        ('"8e03978e-40d5-43dd-bc93-6894a57f9324"', True),
+        ("k" * 255, True),
+        ("k" * 256, False),
+        ("", False),
+        ("two words", False),
+        ('a"b', False),
+        ("a\\b", False),
+        ("é", False),
+    ],
+)
+def test_keys_are_what_the_server_takes(key: str, fits: bool) -> None:
+    """The schema of an Idempotency-Key is as strict as the code that reads it."""
+    schema = DOCUMENT["components"]["parameters"]["Idempotency-Key"]["schema"]
+    assert validator(schema).is_valid(key) == fits
+    context = Context("test")
+    try:
+        Idempotency(None).claim_of(context, key.encode(), b"")  # type: ignore[arg-type]
+    except ValidationError:
+        assert not fits
+    else:
+        assert fits
+
+
+def test_what_keeps_no_answers_offers_neither_keys_nor_batches() -> None:
+    """An existing database has no place for them."""
+    text = json.dumps(made(kept=False))
+    assert 'Idempotency-Key"' not in text
+    assert "batch" not in text
+
+
+@pytest.mark.parametrize(
+    ("body", "fits"),
+    [
+        ({"operations": [{"method": "GET", "path": "/games"}]}, True),
+        ({"operations": [{"method": "GET", "path": "/games", "body": None, "id": None, "headers": None}]}, True),
+        ({"operations": [{"method": "POST", "path": "/games", "body": {"a": [{"$ref": "b.c"}]}}]}, True),
+        ({"operations": [{"method": "PUT", "path": "/a", "headers": {"If-Match": "*"}}], "dry_run": True}, True),
+        ({}, False),
+        ({"operations": []}, False),
+        ({"operations": [{"method": "GET", "path": "/a"}] * 101}, False),
+        ({"operations": [{"method": "HEAD", "path": "/a"}]}, False),
+        ({"operations": [{"method": "GET", "path": "a"}]}, False),
+        ({"operations": [{"method": "GET", "path": "/a b"}]}, False),
+        ({"operations": [{"method": "GET", "path": "/a", "id": "1a"}]}, False),
+        ({"operations": [{"method": "GET", "path": "/a", "body": []}]}, False),
+        ({"operations": [{"method": "GET", "path": "/a", "headers": {"Accept": "x"}}]}, False),
+        ({"operations": [{"method": "GET", "path": "/a"}], "dry_run": 1}, False),
+        ({"operations": [{"method": "GET", "path": "/a"}], "more": 1}, False),
+    ],
+)
+def test_batches_are_what_the_server_takes(body: dict[str, Any], fits: bool) -> None:
+    """The schema in the document and the model that reads a batch agree."""
+    assert validator({"$ref": "#/components/schemas/BatchBody"}).is_valid(body) == fits
+    try:
+        BatchBody.model_validate(body)
+    except PydanticError:
+        assert not fits
+    else:
+        assert fits
 
 
 def test_rules_about_the_row_alone_are_open() -> None:

@@ -51,6 +51,10 @@ def documented(config: Config = CONFIG, *, strict: bool = False) -> dict[str, An
     async def ping() -> dict[str, str]:
         return {}
 
+    @app.post("/api/v1/auth/sign")
+    async def sign() -> dict[str, str]:
+        return {}
+
     return app.openapi()
 
 
@@ -60,7 +64,8 @@ GUESS = DOCUMENT["paths"]["/api/v1/words/{word}/guesses"]["post"]
 
 def test_fastapis_refusals_are_not_ours() -> None:
     """Invalid input is a Problem with 400, and nothing is left of what FastAPI says of it."""
-    assert "422" not in GUESS["responses"]
+    assert "422" not in DOCUMENT["paths"]["/ping"]["get"]["responses"]
+    assert GUESS["responses"]["422"] == {"$ref": "#/components/responses/UnprocessableContent"}
     assert GUESS["responses"]["400"] == {"$ref": "#/components/responses/BadRequest"}
     assert not {"HTTPValidationError", "ValidationError"} & DOCUMENT["components"]["schemas"].keys()
 
@@ -76,6 +81,17 @@ def test_the_frame_is_documented() -> None:
     assert not {"406", "413", "415"} & ping.keys()
 
 
+def test_a_write_of_the_programs_own_may_be_sent_again() -> None:
+    """What changes nothing takes no key, and neither does what answers with credentials."""
+    paths = documented()["paths"]
+    key = {"$ref": "#/components/parameters/Idempotency-Key"}
+    assert key in GUESS["parameters"]
+    assert "Idempotency-Replayed" in GUESS["responses"]["200"]["headers"]
+    for path, method in (("/ping", "get"), ("/api/v1/auth/sign", "post")):
+        assert key not in paths[path][method].get("parameters", [])
+        assert "422" not in paths[path][method]["responses"]
+
+
 def test_a_declared_refusal_is_a_problem() -> None:
     """Its description is the program's, its body ours."""
     declared = GUESS["responses"]["409"]
@@ -87,7 +103,7 @@ def test_a_declared_refusal_is_a_problem() -> None:
 
 def test_texts_are_as_long_as_what_carries_them() -> None:
     """In a path the URL, in a body that is an answer too the answer; numbers have a width where they have bounds."""
-    word, limit = GUESS["parameters"]
+    word, limit, _ = GUESS["parameters"]
     assert word["schema"]["maxLength"] == CONFIG.url_bytes_max
     assert "format" not in limit["schema"]
     properties = DOCUMENT["components"]["schemas"]["Guess"]["properties"]
@@ -100,7 +116,7 @@ def test_texts_are_as_long_as_what_carries_them() -> None:
 def test_every_tag_is_described() -> None:
     """Also one that only an endpoint names."""
     described = {tag["name"]: tag["description"] for tag in DOCUMENT["tags"]}
-    assert {"notes", "orders", "system", "custom", "probes"} == described.keys()
+    assert {"notes", "orders", "batch", "system", "custom", "probes"} == described.keys()
     assert all(described.values())
 
 

@@ -15,6 +15,9 @@ from ..schema.resource import Catalog
 from .secret import kept_secret
 from .target import load_app
 
+#: Where no rule of one resource decides.
+_WORDS = {"batch": "the rules of its operations"}
+
 
 def print_routes(target: str, *, as_json: bool) -> None:
     """Every endpoint with its rule; a custom endpoint decides itself."""
@@ -22,7 +25,7 @@ def print_routes(target: str, *, as_json: bool) -> None:
     rows: list[dict[str, str]] = []
     current = app.catalog()
     for catalog, route in [*((current, route) for route in app.routes()), *app.routes_of_older()]:
-        rule = words(_rule(catalog, route)) if route.resource else "its own code"
+        rule = words(_rule(catalog, route)) if route.resource else _WORDS.get(route.action, "its own code")
         rows.append({"method": route.method, "path": route.path, "action": route.action, "rule": rule})
     if as_json:
         sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from ..db.recording import CHANGES
 from ..db.sessions import Sessions
@@ -36,7 +37,6 @@ SEAL_S = 1.0
 #: A follower looks for news so often.
 POLL_S = 0.05
 LOCK_KEY = int.from_bytes(hashlib.sha256(b"backstay change log").digest()[:7])
-_FIELDS = ("table_name", "key", "operation", "before", "after", "actor", "tenant", "request_id")
 _IMAGES = ("before", "after")
 #: Is told how many entries are done.
 Progress = Callable[[int], object]
@@ -132,7 +132,7 @@ class Changes:
             sealed: list[tuple[int, int, str]] = []
             for row in rows:
                 position += 1
-                before = hashed(before, position, row)
+                before = hashed(before, position, row.content)
                 sealed.append((row.id, position, before))
             if sealed:
                 connection = await session.connection()
@@ -241,10 +241,10 @@ class Changes:
 
 async def _verified(session: AsyncSession, position: int, known: str, progress: Progress | None) -> Verdict:
     entries, first, last, before = 0, 0, 0, ""
-    while rows := (await session.execute(_CHAIN, {"b_after": last, "b_limit": SEALED_MAX})).all():
+    while rows := (await session.execute(_LINKS, {"b_after": last, "b_limit": SEALED_MAX})).all():
         for row in rows:
             anchor = row.operation == PRUNED and entries == 0
-            expected = row.hash if anchor else hashed(before, row.position, row)
+            expected = row.hash if anchor else hashed(before, row.position, row.content)
             gap = row.position != last + 1 and not anchor
             replaced = row.position == position and row.hash != known
             if gap or expected != row.hash or replaced:
@@ -280,11 +280,29 @@ async def _drop(session: AsyncSession, last: int) -> int:
     return int(count or 0)
 
 
-def hashed(before: str, position: int, row: Any) -> str:
+def hashed(before: str, position: int, content: str) -> str:
     """The hash of an entry behind another."""
-    at = row.at.isoformat(timespec="microseconds")
-    content = orjson.dumps([before, position, at, *(getattr(row, name) for name in _FIELDS)])
-    return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(f"{before} {position} {content}".encode()).hexdigest()
+
+
+class _Content(FunctionElement[str]):
+    """All that an entry says, as one text that the database makes."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+_SAID = "table_name, key, operation, before, after, actor, tenant, request_id"
+
+
+@compiles(_Content, "sqlite")
+def _sqlite_content(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"json_array(at, {_SAID})"
+
+
+@compiles(_Content, "postgresql")
+def _postgres_content(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"json_build_array(at AT TIME ZONE 'UTC', {_SAID})::text"
 
 
 def _texts() -> list[Any]:
@@ -299,7 +317,16 @@ _LAST = (
     .order_by(CHANGES.c.position.desc())
     .limit(1)
 )
-_UNSEALED = sa.select(*_texts()).where(CHANGES.c.position.is_(None)).order_by(CHANGES.c.id).limit(SEALED_MAX)
+_CONTENT = _Content().label("content")
+_UNSEALED = (
+    sa.select(CHANGES.c.id, _CONTENT).where(CHANGES.c.position.is_(None)).order_by(CHANGES.c.id).limit(SEALED_MAX)
+)
+_LINKS = (
+    sa.select(CHANGES.c.position, CHANGES.c.hash, CHANGES.c.operation, _CONTENT)
+    .where(CHANGES.c.position > sa.bindparam("b_after"))
+    .order_by(CHANGES.c.position)
+    .limit(sa.bindparam("b_limit"))
+)
 #: Said to the drivers as it is, because it is done for every change there is.
 _SEAL = "UPDATE backstay_changes SET position = ?, hash = ? WHERE id = ?"
 _SEAL_TOGETHER = (

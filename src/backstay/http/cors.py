@@ -17,8 +17,8 @@ ANY = "*"
 PREFLIGHT_S = 7_200
 #: Response headers that other origins' scripts may read.
 EXPOSED = (
-    "Backstay-Read-After, Content-Disposition, Deprecation, ETag, Link, Location, RateLimit, RateLimit-Policy,"
-    " Retry-After, Server-Timing, Sunset, WWW-Authenticate, X-Request-Id"
+    "Backstay-Read-After, Content-Disposition, Deprecation, ETag, Idempotency-Replayed, Link, Location,"
+    " RateLimit, RateLimit-Policy, Retry-After, Server-Timing, Sunset, WWW-Authenticate, X-Request-Id"
 )
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE")
 _REQUESTED = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,2048}")

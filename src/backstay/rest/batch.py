@@ -27,8 +27,8 @@ _TOLD = (b"location", b"etag")
 _REFERENCE = "$ref"
 _IN_PATH = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
 Find = Callable[[Request], "tuple[Handler, Any] | None"]
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
-_Header = Annotated[str, Field(max_length=1_024, pattern=r"^[\x20-\x7e]*$")]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=64)]
+_Header = Annotated[str, Field(max_length=1_024, pattern=r"^[ -~]*$")]
 
 
 class _Closed(BaseModel):
@@ -47,7 +47,7 @@ class BatchOperation(_Closed):
 
     id: _Name | None = None
     method: Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
-    path: Annotated[str, Field(pattern=r"^/[\x21-\x7e]*$", max_length=2_000)]
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2_000)]
     body: dict[str, Any] | None = None
     headers: OperationHeaders | None = None
 
@@ -115,7 +115,7 @@ class Batch:
             parts.append(_part(response))
             if sum(map(len, parts)) > self._config.result_bytes_max:
                 raise Problem("RESULT_TOO_LARGE", "The answers of the batch would be larger than this server sends.")
-            shown = orjson.loads(response.body)["data"] if response.body else None
+            shown = orjson.loads(response.body).get("data") if response.body else None
             run.made[str(index)] = shown
             if operation.id is not None:
                 run.made[operation.id] = shown
@@ -158,6 +158,9 @@ def _of_operation(problem: Problem, index: int, operation: BatchOperation) -> Pr
     where = f"operations[{index}]"
     errors = [FieldError(f"{where}.{error.field}", error.code, error.message) for error in problem.errors]
     detail = f"{where} ({operation.method} {operation.path[:200]}): {problem.detail}"
+    if problem.status == 405:  # of the batch itself it would say that it takes no POST
+        errors = [FieldError(f"{where}.method", "invalid_value", problem.detail)]
+        return Problem("VALIDATION_ERROR", detail, errors=errors, hint=problem.hint)
     return Problem(problem.code, detail, errors=errors, hint=problem.hint, headers=problem.headers)
 
 

@@ -9,6 +9,8 @@ from ..config import Config
 from ..schema.resource import Catalog
 from ..schema.versions import Version
 from .openapi_access import optional_security, security_schemes
+from .openapi_batch import TAG as BATCH_TAG
+from .openapi_batch import place_batch
 from .openapi_bounds import close, operations_of
 from .openapi_custom import Joint, join
 from .openapi_history import place_history
@@ -38,6 +40,7 @@ def document(
     success_flag: bool = False,
     older: Version | None = None,
     own_path: str = "",
+    kept: bool = False,
 ) -> dict[str, Any]:
     """The contract of everything a program serves.
 
@@ -49,6 +52,7 @@ def document(
         success_flag: whether answers carry `"success"`.
         older: the version that it is of, if that is an older one; then it says nothing of what has no version.
         own_path: where it is, beside or instead of `/openapi.json`.
+        kept: whether answers of writes are kept, for requests that are sent again; then there are batches, too.
 
     Example:
         >>> document(catalog, Config(), title="arcade", version="1.0.0")["openapi"]
@@ -57,12 +61,13 @@ def document(
     components = Components()
     answers = Answers(components, config, success_flag, () if older is None else LIFECYCLE)
     ways = security_schemes(schemes)
-    operations = Operations(catalog, config, labels_of(catalog), answers, components, tuple(ways))
+    operations = Operations(catalog, config, labels_of(catalog), answers, components, tuple(ways), kept)
     place_rows(operations)
     for resource in catalog.resources.values():
         place(operations, resource)
         place_history(operations, resource)
     tags = [{"name": name, "description": _about(catalog, name)} for name in catalog.resources]
+    tags += [BATCH_TAG] if place_batch(operations) else []
     about = {"description": description} if description else {}
     components.sections["securitySchemes"] = ways
     found: Json = {
@@ -75,7 +80,7 @@ def document(
         "components": components.sections,
     }
     if custom is not None:
-        join(found, custom, Joint(components, answers, optional_security(ways), config.base_path))
+        join(found, custom, Joint(components, answers, optional_security(ways), config.base_path, kept))
     if older is not None:
         _age(found, answers, older)
     close(found, config)

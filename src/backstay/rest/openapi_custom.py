@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .openapi_bounds import METHODS
+from .openapi_idempotency import SAFE, keyed
 from .openapi_responses import Answers
 from .openapi_schemas import Components, Json
 
@@ -31,12 +32,14 @@ class Joint:
     Attributes:
         security: of an endpoint that declares none: it sees who asks, and decides itself.
         base_path: below it, answers are JSON.
+        kept: whether answers are kept for requests that are sent again; those of `/auth/` never are.
     """
 
     components: Components
     answers: Answers
     security: list[Json]
     base_path: str
+    kept: bool = False
 
 
 def join(document: Json, custom: Json, joint: Joint) -> None:
@@ -108,7 +111,9 @@ def _join_paths(paths: Json, more: Json, joint: Joint) -> None:
                 held[method] = operation
                 continue
             name = _unique(operation, method, path, taken)
-            held[method] = _framed(joint, path, {"tags": [TAG], **operation, "operationId": name})
+            framed = _framed(joint, path, {"tags": [TAG], **operation, "operationId": name})
+            again = joint.kept and method not in SAFE and not path.startswith(f"{joint.base_path}/auth/")
+            held[method] = keyed(framed, joint.answers, joint.components) if again else framed
 
 
 def _framed(joint: Joint, path: str, operation: Json) -> Json:

@@ -14,6 +14,7 @@ from ..schema.resource import Catalog, Resource
 from . import openapi_parameters as parameters
 from .openapi_access import BEARER, Rule, open_to_all, optional_security, readable_by_all
 from .openapi_examples import body_example, row_example
+from .openapi_idempotency import SAFE, keyed
 from .openapi_responses import Answers
 from .openapi_schemas import Components, Json, Label, body_schema, pascal, row_schema, singular
 from .put_new import makes_rows
@@ -35,6 +36,7 @@ class Operations:
 
     Attributes:
         ways: the names of the security schemes, of which a request uses one.
+        kept: whether the answers of writes are kept, for requests that are sent again.
     """
 
     catalog: Catalog
@@ -43,6 +45,7 @@ class Operations:
     answers: Answers
     components: Components
     ways: tuple[str, ...] = (BEARER,)
+    kept: bool = False
     paths: dict[str, Json] = field(default_factory=dict[str, Json])
     taken: set[str] = field(default_factory=set[str])
     contracts: dict[tuple[str, Action], Contract] = field(default_factory=dict[tuple[str, Action], Contract])
@@ -58,9 +61,12 @@ class Operations:
     def row(self, resource: Resource) -> Json:
         """A row as an example."""
         if resource.name not in self.rows:
-            body = body_example(self.contract(resource, Action.CREATE))
-            self.rows[resource.name] = row_example(resource, body)
+            self.rows[resource.name] = row_example(resource, self.body(resource))
         return self.rows[resource.name]
+
+    def body(self, resource: Resource) -> Json | None:
+        """The body of a create as an example."""
+        return body_example(self.contract(resource, Action.CREATE))
 
     def security(
         self, resources: Iterable[Resource], reads: Iterable[Rule], writes: Iterable[Rule] = ()
@@ -78,14 +84,16 @@ class Operations:
         """The row schema of a resource."""
         return {"$ref": f"#/components/schemas/{self.labels[resource.name].one}"}
 
-    def add(self, method: str, path: str, resource: Resource, name: str, operation: Json) -> None:
+    def add(self, method: str, path: str, tag: str, name: str, operation: Json) -> None:
         """Place an operation under a unique id."""
         chosen, number = name, 1
         while chosen in self.taken:
             number += 1
             chosen = f"{name}{number}"
         self.taken.add(chosen)
-        self.paths.setdefault(path, {})[method] = {"operationId": chosen, "tags": [resource.name], **operation}
+        if self.kept and method not in SAFE:
+            operation = keyed(operation, self.answers, self.components)
+        self.paths.setdefault(path, {})[method] = {"operationId": chosen, "tags": [tag], **operation}
 
 
 def place_rows(operations: Operations) -> None:
@@ -192,7 +200,7 @@ def _list(operations: Operations, resource: Resource, path: str, parent: Parent 
             **operations.problems(*([404] if below else []), *_pruned(resource)),
         },
     }
-    operations.add("get", path, resource, name, operation)
+    operations.add("get", path, resource.name, name, operation)
 
 
 def _below(operations: Operations, verb: str, resource: Resource, parent: Parent | None) -> tuple[str, str, bool]:
@@ -231,7 +239,7 @@ def _aggregate(operations: Operations, resource: Resource, path: str) -> None:
             **operations.problems(),
         },
     }
-    operations.add("get", path, resource, f"aggregate{label.many}", operation)
+    operations.add("get", path, resource.name, f"aggregate{label.many}", operation)
 
 
 def _read(operations: Operations, resource: Resource, path: str) -> None:
@@ -258,7 +266,7 @@ def _read(operations: Operations, resource: Resource, path: str) -> None:
             **operations.problems(404, *_pruned(resource)),
         },
     }
-    operations.add("get", path, resource, f"get{label.one}", operation)
+    operations.add("get", path, resource.name, f"get{label.one}", operation)
 
 
 def _create(operations: Operations, resource: Resource, path: str, parent: Parent | None = None) -> None:
@@ -285,7 +293,7 @@ def _create(operations: Operations, resource: Resource, path: str, parent: Paren
             **operations.problems(*more),
         },
     }
-    operations.add("post", path, resource, name, operation)
+    operations.add("post", path, resource.name, name, operation)
 
 
 def _set_by_path(resource: Resource, parent: Parent) -> list[str]:
@@ -327,7 +335,7 @@ def _change(operations: Operations, resource: Resource, path: str, action: Actio
     }
     if whole and makes_rows(resource):
         _make(operations, resource, operation)
-    operations.add("put" if whole else "patch", path, resource, f"{action.value}{label.one}", operation)
+    operations.add("put" if whole else "patch", path, resource.name, f"{action.value}{label.one}", operation)
 
 
 def _make(operations: Operations, resource: Resource, operation: Json) -> None:
@@ -354,7 +362,7 @@ def _delete(operations: Operations, resource: Resource, path: str) -> None:
             **operations.problems(404, 409, *_unmet(resource)),
         },
     }
-    operations.add("delete", path, resource, f"delete{label.one}", operation)
+    operations.add("delete", path, resource.name, f"delete{label.one}", operation)
 
 
 def _restore(operations: Operations, resource: Resource, path: str) -> None:
@@ -370,7 +378,7 @@ def _restore(operations: Operations, resource: Resource, path: str) -> None:
             **operations.problems(404, 409),
         },
     }
-    operations.add("post", path, resource, f"restore{label.one}", operation)
+    operations.add("post", path, resource.name, f"restore{label.one}", operation)
 
 
 def _sentences(*parts: str) -> str:

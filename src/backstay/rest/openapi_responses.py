@@ -24,6 +24,7 @@ _NAMES = {
     413: "PayloadTooLarge",
     414: "UriTooLong",
     415: "UnsupportedMediaType",
+    422: "UnprocessableContent",
     428: "PreconditionRequired",
     429: "TooManyRequests",
     431: "HeadersTooLarge",
@@ -37,12 +38,13 @@ _WORDS = {
     404: "There is no such row, or the principal may not see it.",
     406: "The answer is JSON, and the Accept header does not admit it.",
     408: "The body came too slowly.",
-    409: "A unique value is taken, or other rows refer to this one.",
+    409: "A unique value is taken, other rows refer to this one, or the same request is in progress.",
     410: "This version of the API has ended, or what is asked for is older than the change log.",
     412: "The row has been changed since, or is not the one that was meant.",
     413: "The body is too large.",
     414: "The URL is too long.",
     415: "The body is not JSON in UTF-8, or it is compressed.",
+    422: "The Idempotency-Key is that of another request.",
     428: "The write has to say which version of the row it changes.",
     429: "Too many requests; `Retry-After` says when to go on.",
     431: "The headers are too large, or too many.",
@@ -64,7 +66,7 @@ _LINK_CHARS_A_BYTE = 4 * 9
 _LOCATION_CHARS_A_BYTE = 3
 _POLICY_CHARS_MAX = 1_024
 _DAY_S = 86_400
-_MORE_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_MORE_HEADERS = {401: ("WWW-Authenticate",), 409: ("Retry-After",), 429: ("Retry-After",), 503: ("Retry-After",)}
 #: What every answer of an older version of the API may have, too.
 LIFECYCLE = ("Deprecation", "Sunset", "Link")
 #: What every answer may have: the id is always there, the others where their setting asks for them.
@@ -82,6 +84,7 @@ def _headers(config: Config) -> dict[str, Json]:
     location = {"type": "string", "format": "uri-reference", "maxLength": where_max}
     origin = {"type": "string", "maxLength": config.url_bytes_max}
     moment = {"type": "string", "pattern": "^@-?[0-9]{1,12}$", "maxLength": 14}
+    replayed = {"type": "string", "enum": ["true"]}
     http_date = {"type": "string", "maxLength": len("Sun, 06 Nov 1994 08:49:37 GMT")}
     return {
         "Deprecation": {"description": "Since when nobody should start to use it (RFC 9745).", "schema": moment},
@@ -90,6 +93,10 @@ def _headers(config: Config) -> dict[str, Json]:
         "ETag": {"description": "Validator of this answer.", "required": True, "schema": etag},
         "Link": {"description": "Other pages (RFC 8288), and what succeeds an older version.", "schema": link},
         "Location": {"description": "Where the new row is.", "required": True, "schema": location},
+        "Idempotency-Replayed": {
+            "description": "`true`: the answer is that of an earlier request.",
+            "schema": replayed,
+        },
         "Retry-After": {"description": "Seconds until it is worth another try.", "schema": after},
         "WWW-Authenticate": {"description": "How to sign in (RFC 6750).", "schema": policy},
         "RateLimit": {"description": "What is left of the limit, where requests are limited.", "schema": policy},
@@ -115,6 +122,14 @@ class Answers:
         """References to headers: these, and those that every answer may have."""
         known = _headers(self.config)
         return {n: self.components.add("headers", n, known[n]) for n in (*names, *_ALWAYS, *self.always)}
+
+    def header(self, name: str) -> Json:
+        """The reference to one header."""
+        return {name: self.components.add("headers", name, _headers(self.config)[name])}
+
+    def header_schema(self, name: str) -> Json:
+        """What is in a header."""
+        return _headers(self.config)[name]["schema"]
 
     def envelope(self, data: Json, meta: Json | None = None) -> Json:
         """`{"data": …}` and perhaps its meta."""

@@ -87,8 +87,17 @@ def writes_rows(catalog: Catalog) -> bool:
     return any("POST" in collection_methods(r) or len(item_methods(r)) > 1 for r in catalog.resources.values())
 
 
-def route_table(catalog: Catalog, config: Config) -> list[Route]:
-    """Every generated endpoint."""
+def batches(catalog: Catalog) -> bool:
+    """Whether there is `POST /batch`, where answers are kept."""
+    return writes_rows(catalog) and "batch" not in catalog.resources
+
+
+def route_table(catalog: Catalog, config: Config, *, kept: bool = False) -> list[Route]:
+    """Every generated endpoint.
+
+    Args:
+        kept: whether answers of writes are kept; then there are batches, too.
+    """
     words = {"GET": "read", "PATCH": "update", "PUT": "replace", "DELETE": "delete"}
     found: list[Route] = []
     for name, resource in catalog.resources.items():
@@ -106,6 +115,8 @@ def route_table(catalog: Catalog, config: Config) -> list[Route]:
             found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
             if creates:
                 found.append(Route("POST", f"{base}/{{key}}/{relation}", child.name, "create below"))
+    if kept and batches(catalog):
+        found.append(Route("POST", f"{config.base_path}/batch", "", "batch"))
     return found
 
 
@@ -149,7 +160,7 @@ class Routes:
         self._endpoints = {name.encode(): self._build(r) for name, r in engine.catalog.resources.items()}
         self._collections = dict(fixed)
         self._collections |= {self._prefix + n: found.collection for n, found in self._endpoints.items()}
-        if writes_rows(engine.catalog) and idempotency is not None and "batch" not in engine.catalog.resources:
+        if idempotency is not None and batches(engine.catalog):
             batch = Batch(engine, config, self._envelope, self.find)
             path = f"{config.base_path}/batch"
             handler = idempotency.wrap(batch.run, no_row)
