@@ -153,7 +153,7 @@ def _import(operations: Operations, resource: Resource, path: str) -> None:
         "requestBody": {"required": True, "content": {"application/x-ndjson": lines, "text/csv": cells}},
         "responses": {"200": done, **operations.problems(409, *BODY)},
     }
-    operations.add("post", path, resource, f"import{label.many}", operation)
+    operations.add("post", path, resource.name, f"import{label.many}", operation)
 
 
 _TAKEN = frozenset({"format", "safe"})
