@@ -109,7 +109,7 @@ def _write(operations: Operations, resource: Resource, path: str, action: Action
         contract = operations.contract(resource, action)
         operation["requestBody"] = request_body(operations, contract, f"{label.one}{action.value.title()}")
     name = f"{verb.lower()}{label.many}"
-    operations.add("delete" if action is None else "patch", path, resource, name, operation)
+    operations.add("delete" if action is None else "patch", path, resource.name, name, operation)
 
 
 def _import(operations: Operations, resource: Resource, path: str) -> None:
