@@ -118,7 +118,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"operations": [post("/orders", {"code": "a"})] * 101}, "operations"),
     ({"operations": [{"method": "TRACE", "path": "/orders"}]}, "operations[0].method"),
     ({"operations": [{"method": "GET", "path": "orders"}]}, "operations[0].path"),
-    ({"operations": [{"method": "DELETE", "path": "/orders"}]}, "operations[0].method"),
+    ({"operations": [{"method": "DELETE", "path": "/orders"}]}, "operations[0].query"),
     ({"operations": [post("/orders", {"code": "a"}, more=1)]}, "operations[0].more"),
     ({"operations": [post("/orders", {"code": "a"})], "dry_run": "yes"}, "dry_run"),
     ({"operations": [post("/orders", {"code": 1})]}, "operations[0].code"),

@@ -73,7 +73,7 @@ def _export(operations: Operations, resource: Resource, path: str) -> None:
         ],
         "responses": {"200": found, **operations.problems()},
     }
-    operations.add("get", path, resource, f"export{label.many}", operation)
+    operations.add("get", path, resource.name, f"export{label.many}", operation)
 
 
 def _write(operations: Operations, resource: Resource, path: str, action: Action | None) -> None:
@@ -109,7 +109,7 @@ def _write(operations: Operations, resource: Resource, path: str, action: Action
         contract = operations.contract(resource, action)
         operation["requestBody"] = request_body(operations, contract, f"{label.one}{action.value.title()}")
     name = f"{verb.lower()}{label.many}"
-    operations.add("delete" if action is None else "patch", path, resource, name, operation)
+    operations.add("delete" if action is None else "patch", path, resource.name, name, operation)
 
 
 def _import(operations: Operations, resource: Resource, path: str) -> None:
@@ -153,7 +153,7 @@ def _import(operations: Operations, resource: Resource, path: str) -> None:
         "requestBody": {"required": True, "content": {"application/x-ndjson": lines, "text/csv": cells}},
         "responses": {"200": done, **operations.problems(409, *BODY)},
     }
-    operations.add("post", path, resource, f"import{label.many}", operation)
+    operations.add("post", path, resource.name, f"import{label.many}", operation)
 
 
 _TAKEN = frozenset({"format", "safe"})
