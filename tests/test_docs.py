@@ -39,12 +39,15 @@ from backstay.db.apsw_types import DIGITS_MAX
 from backstay.db.sqlite_writer import GROUP_MAX
 from backstay.engine import STATEMENTS_MAX
 from backstay.errors import CODES, FIELD_ERRORS_MAX, TEXT_CHARS_MAX
+from backstay.events.changes import SEAL_S, SEALED_MAX
 from backstay.http.frame import HEADERS_MAX
 from backstay.http.patience import GRACE_S
 from backstay.observe import CALLERS_MAX as VERSION_CALLERS_MAX
 from backstay.query.names import INCLUDES_MAX, PATH_STEPS_MAX
 from backstay.query.search import WORD_CHARS_MAX, WORDS_MAX
 from backstay.query.values import LIST_ITEMS_MAX
+from backstay.rest import idempotency
+from backstay.rest.batch import OPERATIONS_MAX
 from backstay.rest.cursors import CURSOR_CHARS_MAX
 from backstay.rest.groups import DEPTH_MAX as GROUP_DEPTH_MAX
 from backstay.rest.params import PAGE_MAX
@@ -90,6 +93,12 @@ FIXED_LIMITS = {
     "characters of a sentence in a problem": TEXT_CHARS_MAX,
     "bytes of an If-Match or If-None-Match header": ETAGS_BYTES_MAX,
     "bytes of a token": TOKEN_BYTES_MAX,
+    "characters of an Idempotency-Key": idempotency.KEY_CHARS_MAX,
+    "hours that the answer to a request with a key is kept": round(idempotency.KEPT.total_seconds() / 3_600),
+    "kept answers that one request drops when they are too old": idempotency.DROPPED_MAX,
+    "operations in a batch": OPERATIONS_MAX,
+    "entries of the change log that one transaction seals": SEALED_MAX,
+    "seconds until a committed change is sealed": round(SEAL_S),
     "statements kept compiled": STATEMENTS_MAX,
     "verified tokens kept": TOKENS_MAX,
     "credentials remembered": KNOWN_MAX,

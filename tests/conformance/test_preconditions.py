@@ -143,6 +143,48 @@ async def test_one_of_fifty_makes_the_row(fresh: Api) -> None:
     assert sorted(await asyncio.gather(*(one(number) for number in range(50)))) == [201, *[412] * 49]
 
 
+async def test_one_of_fifty_wins_a_version(fresh: Api) -> None:
+    """All know the same version: one changes it, the others are told the new one, and its name is the winner's."""
+    for version in range(1, 4):
+        read = await fresh.http.get("/api/v1/games/tetris")
+        known, before = {"if-match": read.headers["etag"]}, read.json()["data"]["version"]
+        ways = [
+            fresh.http.patch(
+                "/api/v1/games/tetris", json={"name": f"{version}-{number}"}, headers=WHO["admin"] | known
+            )
+            for number in range(50)
+        ]
+        answers = await asyncio.gather(*ways)
+        assert sorted(answer.status_code for answer in answers) == [200, *[412] * 49]
+        (winner,) = (answer for answer in answers if answer.status_code == 200)
+        assert {answer.headers["etag"] for answer in answers} == {winner.headers["etag"]}
+        row = (await fresh.http.get("/api/v1/games/tetris")).json()["data"]
+        assert (row["version"], row["name"]) == (before + 1, winner.json()["data"]["name"])
+
+
+async def test_fifty_that_try_again_all_count(fresh: Api) -> None:
+    """Each adds a number to what it read, until nobody was faster: a version more for each, and the whole sum."""
+    path, admin = "/api/v1/games/tetris", WHO["admin"]
+    first = (await fresh.http.patch(path, json={"name": "0"}, headers=admin)).json()["data"]["version"]
+    lost = 0
+
+    async def add(number: int) -> None:
+        nonlocal lost
+        while True:
+            read = await fresh.http.get(path)
+            body = {"name": str(int(read.json()["data"]["name"]) + number)}
+            done = await fresh.http.patch(path, json=body, headers=admin | {"if-match": read.headers["etag"]})
+            if done.status_code == 200:
+                return
+            assert done.status_code == 412, done.text
+            lost += 1
+
+    await asyncio.gather(*(add(number) for number in range(1, 51)))
+    row = (await fresh.http.get("/api/v1/games/tetris")).json()["data"]
+    assert (row["version"] - first, row["name"]) == (50, str(50 * 51 // 2))
+    assert lost, "they were in each other's way"
+
+
 async def test_one_of_fifty_writers_wins_each_version(fresh: Api) -> None:
     """Each counts up by one from what it read; nothing is lost."""
     http = fresh.http
