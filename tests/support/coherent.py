@@ -53,6 +53,8 @@ def doable(operation: dict[str, Any]) -> dict[str, Any]:
 
 def mend_query(query: dict[str, Any], *, aggregate: bool) -> None:
     """In place: no shape of what is not included, no page with a cursor, no measure-less aggregate."""
+    if query.get("format") == "csv":
+        query.pop("include", None)
     included = query.get("include") or []
     paths = included.split(",") if isinstance(included, str) else [str(path) for path in included]
     known = {".".join(path.split(".")[: depth + 1]) for path in paths for depth in range(path.count(".") + 1)}

@@ -78,7 +78,7 @@ def structure() -> Iterator[tuple[str, bytes]]:
         "anti-hijack prefix": f")]}}',\n{TEXT}",
         "assignment": f"x={TEXT}",
         "JSONP": f"f({TEXT})",
-        "in a list": f"[{TEXT}]",
+        "in a list of lists": f"[[{TEXT}]]",
         "in a string": json.dumps(TEXT),
         "form": "slug=hostile&name=x",
         "XML": "<slug>hostile</slug>",
