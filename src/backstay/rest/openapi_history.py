@@ -53,7 +53,7 @@ def _history(operations: Operations, resource: Resource, path: str) -> None:
         "parameters": pages[1:3],
         "responses": {"200": found, "304": answers.not_modified(), **operations.problems(404)},
     }
-    operations.add("get", path, resource, f"list{label.one}Changes", operation)
+    operations.add("get", path, resource.name, f"list{label.one}Changes", operation)
 
 
 def _change(operations: Operations, resource: Resource) -> Json:
@@ -93,4 +93,4 @@ def _undo(operations: Operations, resource: Resource, path: str) -> None:
             **operations.problems(404, 409, *_BODY),
         },
     }
-    operations.add("post", path, resource, f"undo{label.one}Change", operation)
+    operations.add("post", path, resource.name, f"undo{label.one}Change", operation)
