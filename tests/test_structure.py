@@ -27,7 +27,7 @@ LEVELS: dict[int, str] = {
     6: "jobs",
     7: "events",
     8: "engine refusals hooks hooked_writes transactions",
-    9: "auth",
+    9: "auth bulk",
     10: "http",
     11: "rest graphql live console accounts",
     12: "check",

@@ -38,6 +38,8 @@ class Config:
     body_bytes_max: int = 1_048_576
     url_bytes_max: int = 8_192
     result_bytes_max: int = 10_485_760
+    export_max: int = 1_000_000
+    bulk_max: int = 1_000
     request_timeout_s: float = 30.0
     shutdown_timeout_s: float = 20.0
     inline_budget_ms: float = 5.0
@@ -127,6 +129,8 @@ _HELP: Mapping[str, str] = {
     "body_bytes_max": "Largest request body.",
     "url_bytes_max": "Longest path and query string.",
     "result_bytes_max": "Largest response body.",
+    "export_max": "Most rows of one export.",
+    "bulk_max": "Most rows that one request creates, changes or deletes.",
     "request_timeout_s": "Deadline of one request.",
     "shutdown_timeout_s": "How long a stopping process waits for requests in flight.",
     "inline_budget_ms": "How long a read may hold the event loop before it moves to a thread.",

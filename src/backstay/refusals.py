@@ -164,6 +164,21 @@ def _from_principal(resource: Resource, columns: Sequence[str]) -> bool:
     return bool(columns) and names.issuperset(columns)
 
 
+def field_errors(resource: Resource, violation: ConstraintViolationError) -> Sequence[FieldError]:
+    """What an operator is told of a constraint other than a reference."""
+    known = resource.table.columns
+    names = _names_of(resource, violation, known)
+    match violation.kind:
+        case Violation.UNIQUE | Violation.EXCLUSION:
+            return _taken(resource, names, violation.kind).errors
+        case Violation.NOT_NULL:
+            return [FieldError(name, "required", "must not be null.") for name in names]
+        case Violation.CHECK:
+            return _broken(resource, violation, known).errors
+        case _:
+            return [FieldError("row", "invalid_value", "a value has the wrong type.")]
+
+
 def _taken(resource: Resource, names: Sequence[str], kind: Violation) -> Problem:
     """Another row has the values, or conflicts with them."""
     if kind is Violation.UNIQUE:

@@ -13,12 +13,15 @@ from sqlalchemy import ForeignKey, delete, insert, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from backstay import (
+    Added,
     Backstay,
     Context,
     FieldRule,
     ModelBase,
+    Renamed,
     SoftDelete,
     TenantScoped,
+    Version,
     has_role,
     me,
     public,
@@ -357,3 +360,37 @@ def test_a_row_from_before_recording_has_an_empty_history(past: Past) -> None:
     past.run(delete(CHANGES))
     answer = past.send("GET", f"/pages/{number}/history")
     assert (answer.status, answer.data) == (200, [])
+
+
+class Book(Base):
+    """Its title was its name before."""
+
+    __tablename__ = "books"
+
+    title: Mapped[str]
+    pages: Mapped[int | None]
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_an_older_version_tells_it_under_its_own_names(database: str, tmp_path: Path) -> None:
+    """Of the same changes, in histories, as they were, and to undo them."""
+    app = Backstay("books", config=quiet(empty_database(database, tmp_path, Base.metadata)))
+    app.versions("v2", Version("v1", [Renamed(Book.title, was="name"), Added(Book.pages)]))
+    app.resource(Book, read=public, write=signed_in, history=public)
+    with Client(app) as client:
+
+        def send(method: str, path: str, body: Any = None, query: str = "") -> Answer:
+            return client.request(method, path, query, body=body, credential=who(7), base="/api/v1")
+
+        assert send("POST", "/books", {"name": "a"}).status == 201
+        then = send("GET", "/books/1/history").data[0]["at"].replace("+00:00", "Z")
+        assert send("PATCH", "/books/1", {"name": "b"}).status == 200
+        newest, _ = send("GET", "/books/1/history").data
+        assert (newest["before"]["name"], newest["after"]["name"]) == ("a", "b")
+        assert {"title", "pages"}.isdisjoint(newest["before"])
+        assert send("GET", "/books", query=f"name=a&fields=name&as_of={then}").data == [{"name": "a"}]
+        assert send("POST", "/books/1/undo", {"change": newest["id"]}).data["name"] == "a"
+        assert send("DELETE", "/books/1").status == 204
+        newest = send("GET", "/books/1/history").data[0]
+        assert send("POST", "/books/1/undo", {"change": newest["id"]}).data["name"] == "a"
+        assert client.get("/books/1", base="/api/v2").data["title"] == "a"

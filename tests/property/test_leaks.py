@@ -72,12 +72,12 @@ def served(urls: dict[str, str], hall: Hall) -> Iterator[dict[str, tuple[Client,
 
 
 def draw_read(draw: Any, hall: Hall) -> Probe:
-    """A list, an item, a nested list or an aggregate, of anything that is or is not there."""
+    """A list, an item, a nested list, an aggregate or an export, of anything that is or is not there."""
     model = hall.models[draw(st.sampled_from(sorted(hall.models)))]
     keys = st.sampled_from([*(row["id"] for row in model.rows), 60])
-    kind = draw(st.sampled_from(["list", "list", "cursor", "item", "nested", "aggregate", "typo"]))
+    kind = draw(st.sampled_from(["list", "list", "cursor", "item", "nested", "aggregate", "export", "typo"]))
     path, pairs = f"/{model.name}", []
-    if kind in ("list", "cursor", "typo"):
+    if kind in ("list", "cursor", "typo", "export"):
         pairs = draw_list(draw, hall, model)
     if kind == "item":
         path, pairs = f"{path}/{draw(keys)}", _embedded(draw, hall, model)
@@ -86,10 +86,13 @@ def draw_read(draw: Any, hall: Hall) -> Probe:
         path, pairs = f"{path}/{draw(keys)}/{way}", draw_list(draw, hall, hall.models[model.many[way]])
     if kind == "aggregate":
         path, pairs = f"{path}/aggregate", draw_aggregate(draw, hall, model)
+    if kind == "export":
+        path = f"{path}/export"
+        pairs.append(("format", draw(st.sampled_from(["ndjson", "csv"]))))
     if kind == "typo":
         name = draw(st.sampled_from(sorted([*model.columns, *model.one, *model.many])))
         pairs.append((f"{name[:-1]}x", "1"))
-    if kind in ("list", "item", "aggregate") and model.soft and draw(st.integers(0, 3)) == 0:
+    if kind in ("list", "item", "aggregate", "export") and model.soft and draw(st.integers(0, 3)) == 0:
         pairs.append(("with_deleted", draw(st.sampled_from(["true", "only"]))))
     if kind == "cursor":
         pairs += [("cursor", ""), ("limit", "2")]
@@ -142,7 +145,8 @@ def ask(client: Client, who: Who, probe: Probe, new: str | None = None) -> list[
         assert answer.status < 500, (probe, answer.body)
         PROBES[method] = PROBES.get(method, 0) + 1
         told += told_by(answer, new)
-        following = answer.json.get("meta", {}).get("next_cursor") if answer.body and answer.status == 200 else None
+        paged = answer.body and answer.status == 200 and not path.endswith("/export")
+        following = answer.json.get("meta", {}).get("next_cursor") if paged else None
         if following is None:
             break
         pairs = [pair for pair in pairs if pair[0] != "cursor"] + [("cursor", following)]

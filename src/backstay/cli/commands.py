@@ -96,6 +96,49 @@ def token(
     print_token(subject, role or [], ttl, permissions=permission or [], scopes=scope, tenant=tenant)
 
 
+@cli.command("import")
+def import_rows(
+    file: Annotated[str, typer.Argument(help="File of rows; - for standard input.")],
+    to: Annotated[str, typer.Option("--to", help="The resource that takes them.")],
+    *,
+    app: Annotated[str, typer.Option("--app", help="module:app or a Python file. Default: the one here.")] = "",
+    format: Annotated[str, typer.Option("--format", help="ndjson or csv. [by the file's name]")] = "",
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of one transaction.")] = 1_000,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Import it all again after a run that stopped.")] = False,
+    errors: Annotated[str, typer.Option("--errors", help="File for what is wrong with refused rows.")] = "",
+    max_errors: Annotated[int, typer.Option(min=0, help="Stop after so many refused rows; 0 never does.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row, and undo it all.")] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Import rows as the operator: no rules apply. Exit code 1 when rows are refused."""
+    from .importing import Options, format_of, import_command
+
+    options = Options(format_of(format, file), batch, resume, dry_run, max_errors)
+    code = import_command(
+        file, to, app, database=database, options=options, restart=restart, errors=errors, as_json=json
+    )
+    if code:
+        raise typer.Exit(code)
+
+
+@cli.command("export")
+def export_rows(
+    resource: Annotated[str, typer.Argument(help="The resource whose rows are written.")],
+    *,
+    app: Annotated[str, typer.Option("--app", help="module:app or a Python file. Default: the one here.")] = "",
+    to: Annotated[str, typer.Option("--to", help="The file. [standard output]")] = "-",
+    format: Annotated[str, typer.Option("--format", help="ndjson or csv. [by the file's name]")] = "",
+    query: Annotated[str, typer.Option("--query", help="Filters, fields and sort, as in a URL.")] = "",
+    database: Database = None,
+) -> None:
+    """Export rows as the operator: no rules apply."""
+    from .exporting import export_command
+
+    export_command(resource, app, database=database, form=format, to=to, query=query)
+
+
 @cli.command()
 def new(name: Annotated[str, typer.Argument(help="Name of the project and its folder.")]) -> None:
     """Start a project: an app file, a README and nothing else."""

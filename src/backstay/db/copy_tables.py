@@ -12,11 +12,12 @@ from ..schema.base import NAMING, UtcDateTime
 from ..schema.indexes import index_tables_of
 from ..schema.model import Column, Kind, Table
 from ..schema.reflect import reflect
+from .imports import IMPORTS
 from .migration_database import table_names
 from .recording import METADATA
 
 #: What is ours or the tools': it is not data of the app.
-INTERNAL = frozenset({"alembic_version", "backstay_copy", *METADATA.tables})
+INTERNAL = frozenset({"alembic_version", "backstay_copy", IMPORTS.name, *METADATA.tables})
 
 
 def tables_of_models(source: sa.Connection, metadata: sa.MetaData) -> list[sa.Table]:

@@ -25,7 +25,7 @@ from .cors import is_preflight
 from .custom import CONTEXT_KEY
 from .deadline import in_time
 from .headers import Outgoing
-from .messages import PROBLEM_TYPE, Application, Receive, Request, Response, Scope, Send
+from .messages import PROBLEM_TYPE, Application, Receive, Request, Response, Scope, Send, Streamed
 from .patience import Patience
 from .proxies import Proxies
 from .quotas import Quotas, address_of
@@ -139,7 +139,10 @@ class Frame:
             self._outgoing.finish(response, request, seconds)
             await send({"type": "http.response.start", "status": status, "headers": response.headers})
             body = response.body if request.method != "HEAD" else b""
-            await send({"type": "http.response.body", "body": body})
+            if type(response) is Streamed and request.method != "HEAD":
+                size = await _stream(response, send)
+            else:
+                await send({"type": "http.response.body", "body": body})
         finally:
             self.observations.in_flight -= 1
             if seconds is None:
@@ -237,7 +240,8 @@ class Frame:
         accept = headers.get(b"accept")
         if accept is not None and request.path.startswith(self._bases):
             lowered = accept.lower()
-            if not any(media in lowered for media in _JSON_MEDIA):
+            known = (*_JSON_MEDIA, b"text/csv") if request.path.endswith(b"/export") else _JSON_MEDIA
+            if not any(media in lowered for media in known):
                 raise Problem("NOT_ACCEPTABLE")
 
     async def _serve_custom(self, request: Request, send: Send) -> Response:
@@ -307,6 +311,17 @@ class Frame:
     def schedule_flush(self) -> None:
         """Write the log's waiting lines soon; called when the first of them arrives."""
         asyncio.get_running_loop().call_later(FLUSH_S, self.log.flush)
+
+
+async def _stream(response: Streamed, send: Send) -> int:
+    """Send a body in parts; returns its size. What fails in the middle ends the connection, so that it is noticed."""
+    size, part = 0, response.body
+    async for following in response.rest:
+        size += len(part)
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        part = following
+    await send({"type": "http.response.body", "body": part})
+    return size + len(part)
 
 
 def _is_too_large(message: MutableMapping[str, Any], bytes_max: int) -> bool:

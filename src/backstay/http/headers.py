@@ -7,7 +7,7 @@ import time
 from ..config import Config
 from .consistency import position_headers
 from .cors import Cors
-from .messages import Header, Request, Response
+from .messages import Header, Page, Request, Response, Streamed
 
 NO_SNIFF: Header = (b"x-content-type-options", b"nosniff")
 HSTS: Header = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
@@ -49,9 +49,10 @@ class Outgoing:
             _keep(out)
         database_ms = context.database_s * 1000
         spent = (database_ms, seconds * 1000 - database_ms, context.statements)
-        out += _DATA if type(response) is Response else _PAGE
+        out += _DATA if type(response) is not Page else _PAGE
+        if type(response) is not Streamed:
+            out.append((b"content-length", b"%d" % len(response.body)))
         out += (
-            (b"content-length", b"%d" % len(response.body)),
             (b"x-request-id", context.request_id.encode()),
             (b"server-timing", b'db;dur=%.3f, app;dur=%.3f, statements;desc="%d"' % spent),
         )

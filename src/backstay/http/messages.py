@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -181,6 +181,16 @@ class Response:
         self.status = status
         self.body = body
         self.headers = headers
+
+
+class Streamed(Response):
+    """An answer in parts, of which `body` is the first: nobody knows its length before its end."""
+
+    __slots__ = ("rest",)
+
+    def __init__(self, status: int, body: bytes, headers: list[Header], rest: AsyncIterator[bytes]) -> None:
+        super().__init__(status, body, headers)
+        self.rest = rest
 
 
 class Page(Response):

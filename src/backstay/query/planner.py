@@ -26,7 +26,7 @@ from .ir import (
 from .names import Names
 from .plan import AggregatePlan, Form, Plan, PlanMeasure, PlanParent, PlanPath, SelectPlan, Slot
 from .sight import Sight
-from .writes import key_of, plan_delete, plan_insert, plan_restore, plan_update
+from .writes import key_of, plan_delete, plan_insert, plan_restore, plan_update, writable_rows
 
 
 class Planner:
@@ -75,6 +75,8 @@ class Planner:
         if query.as_of is not None:
             names.slots[query.as_of] = Slot("as_of", INSTANT, Form.SCALAR)
         source = names.rows(resource, query.deleted)
+        if query.may:
+            source = writable_rows(resource, query.may, names)
         key = key_of(resource, query.key, names) if query.key else ()
         parent = self._parent(query.parent, names) if query.parent else None
         condition = names.filter(resource, query.filter) if query.filter else None

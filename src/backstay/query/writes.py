@@ -96,6 +96,14 @@ def plan_restore(resource: Resource, key: tuple[int, ...], names: Names) -> Upda
     return UpdatePlan(source, (), True, found, _answer(resource, names), names.finish(), restored=column)
 
 
+def writable_rows(resource: Resource, action: str, names: Names) -> Source:
+    """The rows that the principal may see and `update` or `delete`."""
+    _writable(resource)
+    policy = resource.policy
+    own = policy.update if action == "update" else policy.delete
+    return Source(resource, _write_rule(resource, action, own, names))
+
+
 def _answer(resource: Resource, names: Names) -> PlanShape:
     """The row as it is now; its key alone to a credential that may change it and not read it."""
     covered = names.standing.covers(resource.origin.name, "read")

@@ -16,7 +16,7 @@ from ..config import Config
 from ..engine import Engine
 from ..errors import FieldError, Problem, ValidationError, invalid
 from ..http.frame import Handler
-from ..http.messages import JSON_TYPE, Request, Response
+from ..http.messages import JSON_TYPE, Request, Response, Streamed
 from ..transactions import answered
 from .bodies import check_media_type, parse_object
 from .replies import Envelope
@@ -136,7 +136,10 @@ class Batch:
         if found is None:
             raise Problem("NOT_FOUND", f"Nothing that a batch can do is at {path[:200]}.")
         result = found[0](part)
-        return result if isinstance(result, Response) else await result
+        response = result if isinstance(result, Response) else await result
+        if isinstance(response, Streamed):
+            raise invalid("path", "unsupported", "an export is no part of a batch.")
+        return response
 
 
 def _validated(found: Mapping[str, Any]) -> BatchBody:

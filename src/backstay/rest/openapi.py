@@ -12,6 +12,7 @@ from .openapi_access import optional_security, security_schemes
 from .openapi_batch import TAG as BATCH_TAG
 from .openapi_batch import place_batch
 from .openapi_bounds import close, operations_of
+from .openapi_bulk import place_bulk
 from .openapi_custom import Joint, join
 from .openapi_history import place_history
 from .openapi_operations import Operations, json_answer, place, place_rows
@@ -65,6 +66,7 @@ def document(
     place_rows(operations)
     for resource in catalog.resources.values():
         place(operations, resource)
+        place_bulk(operations, resource)
         place_history(operations, resource)
     tags = [{"name": name, "description": _about(catalog, name)} for name in catalog.resources]
     tags += [BATCH_TAG] if place_batch(operations) else []

@@ -23,7 +23,8 @@ from .routes import RESTORE, collection_methods, item_methods, nested_lists, res
 
 #: 403 too: a credential may have no scope for what is open to everybody.
 ALWAYS = (400, 401, 403, 406, 414, 429, 431, 500, 503)
-_BODY = (408, 413, 415)
+#: What a request with a body may be refused with, too.
+BODY = (408, 413, 415)
 _FILTERS = (
     "Filters are `field=value` and `field[op]=value`; paths through relations work too (`player.username=ada`, "
     "`scores.value[gt]=9` for any related row), and so do `or=(…)` and `and=(…)`. Unknown parameters are refused."
@@ -278,9 +279,9 @@ def _create(operations: Operations, resource: Resource, path: str, parent: Paren
     contract = operations.contract(resource, Action.CREATE)
     name, summary, below = _below(operations, "create", resource, parent)
     wanted = f"{name.removeprefix('create') if below else label.one}Create"
-    body = _body(operations, contract, wanted, without)
+    body = request_body(operations, contract, wanted, without)
     text = "The path sets the reference, the body must not." if below else "Answers with the row as it is stored."
-    more = [409, *_BODY, *([404] if below else [])]
+    more = [409, *BODY, *([404] if below else [])]
     operation: Json = {
         "summary": summary,
         "description": _sentences(resource.table.description, text),
@@ -303,7 +304,8 @@ def _set_by_path(resource: Resource, parent: Parent) -> list[str]:
     return [column.name for column in columns if column is not None]
 
 
-def _body(operations: Operations, contract: Contract, name: str, without: Iterable[str] = ()) -> Json:
+def request_body(operations: Operations, contract: Contract, name: str, without: Iterable[str] = ()) -> Json:
+    """The body of a write, by its contract."""
     schema = body_schema(contract, operations.components, without=without)
     content: Json = {"schema": operations.components.add("schemas", name, schema)}
     example = body_example(contract)
@@ -325,12 +327,14 @@ def _change(operations: Operations, resource: Resource, path: str, action: Actio
         "description": texts[action],
         "security": operations.security([resource], (), [policy.update, policy.check]),
         **_conditions(operations, resource),
-        "requestBody": _body(operations, operations.contract(resource, action), f"{label.one}{action.value.title()}"),
+        "requestBody": request_body(
+            operations, operations.contract(resource, action), f"{label.one}{action.value.title()}"
+        ),
         "responses": {
             "200": operations.answers.item(
                 operations.ref(resource), operations.row(resource), "The row as it is now."
             ),
-            **operations.problems(404, 409, *_unmet(resource), *_BODY),
+            **operations.problems(404, 409, *_unmet(resource), *BODY),
         },
     }
     if whole and makes_rows(resource):

@@ -15,6 +15,8 @@ from ..query.sight import Sight
 from ..schema.policy import nobody
 from ..schema.resource import Catalog, Resource
 from .batch import Batch
+from .bulk import Bulk
+from .exports import Exports
 from .history import HISTORY, Histories, remembers
 from .idempotency import Idempotency, no_row, refusing
 from .items import Items
@@ -23,6 +25,8 @@ from .replies import Envelope
 from .undo import UNDO, Undo
 
 AGGREGATE = b"aggregate"
+EXPORT = b"export"
+IMPORT = b"import"
 RESTORE = b"restore"
 #: What a path answers, by method.
 Methods = dict[str, tuple[Handler, Series]]
@@ -54,10 +58,20 @@ def item_methods(resource: Resource) -> tuple[str, ...]:
     return ("GET", *(("PATCH", "PUT") if updates else ()), *(("DELETE",) if deletes else ()))
 
 
+def bulk_methods(resource: Resource) -> tuple[str, ...]:
+    """The methods of `/{resource}` that write all rows of a filter; none where each row's version must be named."""
+    return () if resource.require_match else tuple(m for m in item_methods(resource) if m in ("PATCH", "DELETE"))
+
+
 def restores(resource: Resource) -> bool:
     """Whether it has `POST /{resource}/{key}/restore`."""
     softly = resource.table.deleted is not None and resource.writable
     return softly and resource.policy.restore is not nobody and RESTORE.decode() not in resource.relationships
+
+
+def exports(resource: Resource) -> bool:
+    """Whether it has `GET /{resource}/export`: only rows with a key are read page by page."""
+    return bool(resource.table.key)
 
 
 def undoes(resource: Resource) -> bool:
@@ -103,6 +117,9 @@ def route_table(catalog: Catalog, config: Config, *, kept: bool = False) -> list
     for name, resource in catalog.resources.items():
         base = f"{config.base_path}/{name}"
         found += [Route(m, base, name, {"GET": "list", "POST": "create"}[m]) for m in collection_methods(resource)]
+        found += [Route(m, base, name, f"{words[m]} many") for m in bulk_methods(resource)]
+        if "POST" in collection_methods(resource):
+            found.append(Route("POST", f"{base}/import", name, "import"))
         found += [Route(m, f"{base}/{{key}}", name, words[m]) for m in item_methods(resource)]
         if restores(resource):
             found.append(Route("POST", f"{base}/{{key}}/restore", name, "restore"))
@@ -111,6 +128,8 @@ def route_table(catalog: Catalog, config: Config, *, kept: bool = False) -> list
         if undoes(resource):
             found.append(Route("POST", f"{base}/{{key}}/undo", name, "undo"))
         found.append(Route("GET", f"{base}/aggregate", name, "aggregate"))
+        if exports(resource):
+            found.append(Route("GET", f"{base}/export", name, "export"))
         for relation, child, creates in nested_lists(catalog, resource):
             found.append(Route("GET", f"{base}/{{key}}/{relation}", child.name, "list below"))
             if creates:
@@ -129,6 +148,7 @@ class Endpoints:
     item: Methods
     aggregate: Methods
     nested: dict[bytes, Methods]
+    files: dict[bytes, Methods]
 
 
 class Routes:
@@ -165,6 +185,8 @@ class Routes:
             path = f"{config.base_path}/batch"
             handler = idempotency.wrap(batch.run, no_row)
             self._collections[path.encode()] = {"POST": (handler, observations.request("POST", path))}
+        for name, endpoints in self._endpoints.items():
+            self._collections |= {self._prefix + name + b"/" + end: m for end, m in endpoints.files.items()}
         self._items = {
             self._prefix + name: endpoints.item
             for name, endpoints in self._endpoints.items()
@@ -178,8 +200,10 @@ class Routes:
         aggregates = Aggregates(engine, config, envelope, resource)
         base = f"{config.base_path}/{resource.name}"
         observe = self._observations.request
-        acts: dict[str, Handler] = {"GET": lists.list, "POST": self._once(items.create, items)}
-        collection = {m: (acts[m], observe(m, base)) for m in collection_methods(resource)}
+        bulk = Bulk(engine, config, envelope, resource)
+        acts: dict[str, Handler] = {"GET": lists.list, "POST": self._once(bulk.create_or(items.create), items)}
+        acts |= {"PATCH": self._once(bulk.change, items), "DELETE": self._once(bulk.delete, items)}
+        collection = {m: (acts[m], observe(m, base)) for m in collection_methods(resource) + bulk_methods(resource)}
         acts = {"PATCH": items.update, "PUT": items.replace, "DELETE": items.delete}
         acts = {"GET": items.get} | {method: self._once(act, items) for method, act in acts.items()}
         item = {m: (acts[m], observe(m, f"{base}/{{key}}")) for m in item_methods(resource)}
@@ -200,7 +224,12 @@ class Routes:
             if creates:
                 makers = Items(engine, config, envelope, child, (resource, name))
                 nested[name.encode()]["POST"] = (self._once(makers.create_below, makers), observe("POST", path))
-        return Endpoints(resource, collection, item, aggregate, nested)
+        files: dict[bytes, Methods] = {}
+        if exports(resource):
+            files[EXPORT] = {"GET": (Exports(engine, config, resource).export, observe("GET", f"{base}/export"))}
+        if "POST" in collection_methods(resource):
+            files[IMPORT] = {"POST": (self._once(bulk.load, items), observe("POST", f"{base}/import"))}
+        return Endpoints(resource, collection, item, aggregate, nested, files)
 
     def _once(self, handler: Handler, items: Items) -> Handler:
         """The handler, whose requests may be sent again with an Idempotency-Key."""

@@ -37,7 +37,7 @@ from .reads import build_aggregate, build_item, build_list
 from .refused import build_referrers, build_trial
 from .scope import Scope
 from .statement import Binder, Output, Reader, Statement
-from .writes import build_delete, build_insert, build_update
+from .writes import build_delete, build_insert, build_plain_insert, build_update
 
 #: Values of principals that a statement remembers as its driver's.
 PRINCIPALS_MAX = 256
@@ -55,6 +55,32 @@ def compile_plan(plan: Plan, dialect: Dialect, *, claimed: bool = False) -> Stat
         tree = with_claim(tree, outputs, action)
     statement = _compiled(scope, plan, action, tree, outputs)
     return replace(statement, claimed=True) if claimed else statement
+
+
+def compile_plain_insert(plan: InsertPlan, dialect: Dialect) -> tuple[Statement, tuple[bool, ...]]:
+    """The Statement of a create that returns nothing, and which of its parameters many rows can share.
+
+    Those are constants and the time. It is for the rows of an operator: nobody's rules are asked.
+    """
+    scope = _scope(plan, dialect)
+    tree = build_plain_insert(scope, plan)
+    statement = _compiled(scope, plan, "import", tree, ())
+    defaults: dict[str, Any] = {str(column.key): column.default for column in tree.table.columns}
+    names: Sequence[str] = tree.compile(dialect=dialect.core).positiontup or ()
+    return statement, tuple(not _is_slot(name) and _shared(defaults.get(name)) for name in names)
+
+
+def _shared(default: Any) -> bool:
+    """Whether rows of one moment have the same."""
+    return default is None or not default.is_callable or _is_now(default)
+
+
+def _is_slot(name: str) -> bool:
+    return name.startswith("s") and name[1:].isdigit()
+
+
+def _is_now(default: Any) -> bool:
+    return getattr(default.arg, "__wrapped__", default.arg) is utc_now
 
 
 def _compile_trial(plan: InsertPlan | UpdatePlan, dialect: Dialect) -> Statement:
@@ -170,11 +196,11 @@ def _text_of(value: Any) -> str:
 
 def _label(name: str, slots: Sequence[Slot]) -> str:
     """What a parameter is to the caller."""
-    return slots[int(name[1:])].label if name.startswith("s") and name[1:].isdigit() else ""
+    return slots[int(name[1:])].label if _is_slot(name) else ""
 
 
 def _binder(name: str, compiled: SQLCompiler, table: Table, dialect: Dialect, clock: _Clock) -> Binder:
-    if name.startswith("s") and name[1:].isdigit():
+    if _is_slot(name):
         slot = int(name[1:])
         return lambda given, context: given[slot]
     if name in (CLAIM_KEY, CLAIM_FINGERPRINT):
@@ -255,7 +281,7 @@ def _default_binder(
     convert = (dialect.reader(known) if known is not None else None) or _same
     if isinstance(column.type, sa.Enum):
         convert = _stored(column.type, dialect)
-    if default.is_callable and getattr(default.arg, "__wrapped__", default.arg) is utc_now:
+    if default.is_callable and _is_now(default):
         return clock.first(convert) if clock.free else clock.again
     if default.is_callable:
         return lambda given, context: convert(default.arg(None))

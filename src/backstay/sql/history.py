@@ -83,10 +83,13 @@ def images(scope: Scope, facts: Table, side: str, key: Expression | None = None)
     return rows
 
 
-def past_rows(scope: Scope, slot: int, table: sa.Table) -> Rows:
+def past_rows(scope: Scope, slot: int, table: sa.Table, only: Expression | None) -> Rows:
     """The rows that a table had at the instant of a slot.
 
     Those that no change touched since are as they are; of the others, the first change since tells what they were.
+
+    Args:
+        only: the key of the one row that is wanted, as changes have it.
     """
     key_columns = list(table.primary_key.columns)
     if not key_columns:
@@ -104,7 +107,7 @@ def past_rows(scope: Scope, slot: int, table: sa.Table) -> Rows:
     sooner = sooner.where(*_changes_of(table, earlier, change.c.key), earlier.c.at > instant)
     sooner = sooner.where(earlier.c.id < change.c.id)
     was = sa.select(*[v.label(column.key) for v, column in zip(values, table.columns, strict=True)])
-    was = was.select_from(origin).where(*_changes_of(table, change), change.c.at > instant)
+    was = was.select_from(origin).where(*_changes_of(table, change, only), change.c.at > instant)
     was = was.where(change.c.before.is_not(None), ~sa.exists(sooner.correlate(change)))
     rows = scope.plain(sa.union_all(still, was).subquery())
     scope.standing_for[rows] = table
@@ -131,8 +134,7 @@ def _key_of(scope: Scope, plan: HistoryPlan) -> Expression:
     facts = plan.source.resource.table
     names = [column.name for column, _ in plan.key]
     if names == list(facts.key):
-        values = [scope.dialect.typed(scope.bind(slot, c.sql.type), c.sql.type) for c, slot in plan.key]
-        return scope.dialect.images.key(values)
+        return scope.change_key(plan.key)
     row = scope.alias(facts.sql)
     found = scope.dialect.images.key([row.c[facts.columns[name].sql.key] for name in facts.key])
     where = [row.c[column.sql.key] == scope.bind(slot) for column, slot in plan.key]

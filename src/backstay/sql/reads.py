@@ -19,7 +19,7 @@ Built = tuple[Query, tuple[Output, ...]]
 
 def build_item(scope: Scope, plan: SelectPlan) -> Built:
     """One row by its key, with its version for the ETag."""
-    rows = scope.alias(plan.source.resource.table.sql)
+    rows = scope.one(plan.source.resource.table, plan.key)
     joined = Joined(rows)
     item = json_of(scope, plan.shape, rows, joined)
     outputs = [scope.dialect.json_bytes(item).label("data")]

@@ -24,7 +24,7 @@ from ..query.plan import (
     Step,
 )
 from ..schema.kinds import kind_of
-from ..schema.model import Column
+from ..schema.model import Column, Table
 from ..schema.policy import ME_PREFIX
 from .dialect import Dialect, Expression, Query, fixed
 
@@ -44,7 +44,7 @@ class Scope:
         self.slots = slots
         self.operators: dict[int, Op] = {}
         #: What makes a table's rows those of another time.
-        self.past: Callable[[sa.Table], Rows] | None = None
+        self.past: Callable[[sa.Table, Expression | None], Rows] | None = None
         #: Rows that stand for those of a table, such as its rows of the past.
         self.standing_for: dict[Rows, Rows] = {}
         self._aliases = 0
@@ -53,7 +53,18 @@ class Scope:
         """Rows under a short name of their own (PostgreSQL cuts names at 63 bytes); those of a table of the past."""
         if self.past is None or not isinstance(rows, sa.Table):
             return self.plain(rows)
-        return self.past(cast(sa.Table, rows))
+        return self.past(cast(sa.Table, rows), None)
+
+    def one(self, table: Table, key: Sequence[tuple[Column, int]]) -> Rows:
+        """As `alias`, of the table that a row with this key is wanted of; of the past only that row is made."""
+        if self.past is None or [column.name for column, _ in key] != list(table.key):
+            return self.alias(table.sql)
+        return self.past(cast(sa.Table, table.sql), self.change_key(key))
+
+    def change_key(self, key: Sequence[tuple[Column, int]]) -> Expression:
+        """A primary key as changes have it."""
+        values = [self.dialect.typed(self.bind(slot, c.sql.type), c.sql.type) for c, slot in key]
+        return self.dialect.images.key(values)
 
     def plain(self, rows: Rows) -> Rows:
         """As `alias`, always of today."""

@@ -42,13 +42,17 @@ def _of_row(element: _OfRow, compiler: Any, **kw: Any) -> str:
 
 def build_insert(scope: Scope, plan: InsertPlan) -> BuiltWrite:
     """`INSERT … RETURNING` the row, its key, its version and whether the check admits it."""
+    key = [c.sql for c in plan.source.resource.key]
+    return _returning(scope, build_plain_insert(scope, plan), plan, key)
+
+
+def build_plain_insert(scope: Scope, plan: InsertPlan) -> Any:
+    """The `INSERT` alone."""
     table = _table(plan.source.resource.table)
     values: dict[str, Any] = {c.sql.key: scope.bind(i) for i, c in enumerate(plan.columns)}
     values |= {column.sql.key: me_as(stamp, column.sql.type) for column, stamp in plan.stamps}
     # Always told, even of no values: without, SQLAlchemy takes every column for given.
-    statement = sa.insert(table).values(values)
-    key = [c.sql for c in plan.source.resource.key]
-    return _returning(scope, statement, plan, key)
+    return sa.insert(table).values(values)
 
 
 def build_update(scope: Scope, plan: UpdatePlan) -> BuiltWrite:

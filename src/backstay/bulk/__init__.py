@@ -1,0 +1,1 @@
+"""Many rows at once: files of rows in, files of rows out."""
