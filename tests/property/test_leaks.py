@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
@@ -33,6 +34,8 @@ from support.twins import same_text
 
 #: Worlds to try; a long run takes thousands.
 EXAMPLES = int(os.environ.get("LEAKS_EXAMPLES", "20"))
+#: When the rows were as they are: nothing has changed since.
+PAST = "2026-01-02T03:04:06Z"
 READS, WRITES, DISTURBANCES = 30, 8, 24
 _TIMES = re.compile(r"[a-z]+;dur=[0-9.]+(, )?")
 _HEADERS = ("etag", "link", "allow", "www-authenticate", "server-timing")
@@ -72,15 +75,22 @@ def served(urls: dict[str, str], hall: Hall) -> Iterator[dict[str, tuple[Client,
 
 
 def draw_read(draw: Any, hall: Hall) -> Probe:
-    """A list, an item, a nested list, an aggregate or an export, of anything that is or is not there."""
+    """A list, an item, a nested list, an aggregate, an export or a history, of anything that is there or not.
+
+    As it is or was, by itself or in a batch.
+    """
     model = hall.models[draw(st.sampled_from(sorted(hall.models)))]
     keys = st.sampled_from([*(row["id"] for row in model.rows), 60])
-    kind = draw(st.sampled_from(["list", "list", "cursor", "item", "nested", "aggregate", "export", "typo"]))
+    kind = draw(
+        st.sampled_from(["list", "list", "cursor", "item", "nested", "aggregate", "export", "history", "typo"])
+    )
     path, pairs = f"/{model.name}", []
     if kind in ("list", "cursor", "typo", "export"):
         pairs = draw_list(draw, hall, model)
     if kind == "item":
         path, pairs = f"{path}/{draw(keys)}", _embedded(draw, hall, model)
+    if kind == "history":
+        path = f"{path}/{draw(keys)}/history"
     if kind == "nested" and model.many:
         way = draw(st.sampled_from(sorted(model.many)))
         path, pairs = f"{path}/{draw(keys)}/{way}", draw_list(draw, hall, hall.models[model.many[way]])
@@ -98,6 +108,11 @@ def draw_read(draw: Any, hall: Hall) -> Probe:
         pairs += [("cursor", ""), ("limit", "2")]
     elif kind == "list":
         pairs += draw(st.sampled_from([[], [("limit", "1"), ("page", "2")], [("count", "false"), ("limit", "2")]]))
+    if kind in ("list", "cursor", "item", "nested") and draw(st.integers(0, 4)) == 0:
+        pairs.append(("as_of", PAST))
+    if kind != "export" and draw(st.integers(0, 5)) == 0:
+        operation = {"method": "GET", "path": f"{path}?{urlencode(pairs)}"}
+        return "POST", "/batch", [], {"operations": [operation]}
     return "GET", path, pairs, None
 
 

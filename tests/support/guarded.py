@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 from sqlalchemy.orm import DeclarativeBase, mapped_column, relationship
 
-from backstay import Backstay, FieldRule, ModelBase, SoftDelete, TenantScoped, me
+from backstay import Backstay, FieldRule, ModelBase, SoftDelete, TenantScoped, me, public
 from support.asgi import quiet
 from support.guarded_rules import FLAGS, Has, Join, Mine, Not, Row, Rule, Says, Truth, Who, compound, of_row
 from support.schemas import Model
@@ -93,7 +93,7 @@ class Hall:
             }
             rules |= {n: FieldRule(refer=self._refer(model, n)) for n in model.refers if n not in rules}
             stamp = {model.mapped.owner: me.id} if model.stamped else None
-            app.resource(model.mapped, fields=rules, stamp=stamp, **given)
+            app.resource(model.mapped, fields=rules, stamp=stamp, history=public, **given)
         return app
 
     def _refer(self, model: Guarded, name: str) -> Any:
@@ -103,7 +103,10 @@ class Hall:
     def fill(self, engine: sa.Engine) -> None:
         """These rows and no others; new ones are numbered from 1001."""
         postgres = engine.dialect.name == "postgresql"
+        logged = sa.inspect(engine).has_table("backstay_changes")
         with engine.begin() as connection:
+            if logged:
+                connection.execute(sa.delete(sa.table("backstay_changes")))
             if postgres:
                 connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
             for model in reversed(self.models.values()):
