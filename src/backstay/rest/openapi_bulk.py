@@ -50,8 +50,10 @@ def _export(operations: Operations, resource: Resource, path: str) -> None:
         ),
     ]
     row = operations.row(resource)
-    lines = {"schema": {"type": "string"}, "example": orjson.dumps(row).decode() + "\n"}
-    cells = {"schema": {"type": "string"}, "example": ",".join(row) + "\r\n"}
+    # Streamed in pages: a page is bounded, and so is their number.
+    text = {"type": "string", "maxLength": operations.config.export_max * operations.config.result_bytes_max}
+    lines = {"schema": text, "example": orjson.dumps(row).decode() + "\n"}
+    cells = {"schema": text, "example": ",".join(row) + "\r\n"}
     found = {
         "description": "All rows; the connection ends early where something fails in the middle.",
         "headers": operations.answers.headers(),
