@@ -30,7 +30,7 @@ class Sent:
 
     tag: str
     path: str
-    body: dict[str, Any]
+    body: Any
     accounts: int
     entries: int
     acknowledged: bool = False
@@ -55,11 +55,13 @@ class Load:
         many = chance.randint(1, 4)
         entries = [{"code": f"{tag}-{i}", "copy": f"{tag}-{i}", "amount": 1} for i in range(many)]
         nested = {"name": tag, "entries": entries}
-        match chance.choice(["create", "nested", "batch"]):
+        match chance.choice(["create", "nested", "bulk", "batch"]):
             case "create":
                 made = Sent(tag, "/entries", entries[0], 0, 1)
             case "nested":
                 made = Sent(tag, "/accounts", nested, 1, many)
+            case "bulk":
+                made = Sent(tag, "/entries", entries, 0, many)
             case _:
                 account = {"method": "POST", "path": "/accounts", "id": "a", "body": {"name": tag}}
                 own = [entry | {"account_id": {"$ref": "a.id"}} for entry in entries]

@@ -46,7 +46,7 @@ CHECKS = {
     "ignored_auth",
 }
 #: Our documented refusals of size and media type refuse bad input as well as 400 does.
-REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "414", "415", "431"]
+REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "414", "415", "422", "431"]
 #: Every part of a URL has its bound, and together they can be longer than the whole may be.
 ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "414", "429"]
 FAILURES_SHOWN = 5
