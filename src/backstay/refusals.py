@@ -60,6 +60,8 @@ class Refusals:
             case Violation.FOREIGN_KEY if statement.action == "delete":
                 return await self._still_referenced(statement, values, resource, context)
             case Violation.FOREIGN_KEY:
+                if not await self._admitted(statement, values, context):
+                    return await self.refused(statement, values, resource, context)
                 missing = await self.missing_parents(statement, values, resource, context)
                 if missing is None and statement.action == "create":
                     # What the server set from the principal leads nowhere: it is gone, or its tenant is.

@@ -20,7 +20,7 @@ READS = [
     "/settings/theme",
 ]
 METHODS = [
-    ("/games", "GET, POST, HEAD"),
+    ("/games", "GET, POST, PATCH, DELETE, HEAD"),
     ("/games/tetris", "DELETE, GET, PATCH, PUT, HEAD"),
     ("/games/tetris/scores", "GET, POST, HEAD"),
     ("/games/tetris/tags", "GET, HEAD"),

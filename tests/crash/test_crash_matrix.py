@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from support.asgi import bearer, sync_engine
+from support.databases import number_on
 from support.ledger import Base
 from support.postgres import fill_ledger, own_server, rows
 from support.server import LEDGER, Server, Wire, run
@@ -110,6 +111,7 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | st
         return
     with own_server(durable=True) as server:
         fill_ledger(server.url())
+        number_on(server.url())
         yield server.url()
 
 

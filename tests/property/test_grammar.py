@@ -264,7 +264,7 @@ def test_any_query_string_is_answered(client: Client, text: str, path: str) -> N
 @given(pairs=st.lists(st.tuples(SOUP, SOUP), max_size=5))
 def test_any_parameters_are_parsed_or_refused(pairs: list[tuple[str, str]]) -> None:
     """The parsers raise nothing but Problem, with at least one field named where input is invalid."""
-    for parse in (params.parse_list, params.parse_aggregate, lambda *given: params.parse_item(*given, parts=1)):
+    for parse in (params.parse_list, params.parse_aggregate, lambda *given: params.parse_item(*given, ["1"])):
         problem = refusal_of(parse, pairs)
         if problem is not None:
             assert problem.code == "VALIDATION_ERROR"

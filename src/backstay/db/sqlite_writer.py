@@ -213,14 +213,10 @@ def run_guarded(
             raise RefusedError
         if row is not None and claim is not None:
             _keep(connection, statement, row, claim)
-    except BaseException as error:
-        refused = False
+    except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK TO write")
-            refused = statement.guarded and _is_foreign_key(error) and _is_refused(connection, statement, parameters)
             connection.execute("RELEASE write")
-        if refused:
-            raise RefusedError from None
         raise
     connection.execute("RELEASE write")
     return row
@@ -237,22 +233,6 @@ def _keep(connection: apsw.Connection, statement: Statement, row: Row, claim: Cl
         connection.execute(INSERTION, (claimed.key, claimed.fingerprint, *claim_values(statement, row, at)))
     except apsw.ConstraintError:
         raise ClaimedError from None
-
-
-def _is_foreign_key(error: BaseException) -> bool:
-    code = getattr(error, "extendedresult", None)
-    return isinstance(error, apsw.ConstraintError) and code == apsw.SQLITE_CONSTRAINT_FOREIGNKEY
-
-
-def _is_refused(connection: apsw.Connection, statement: Statement, parameters: Sequence[Any]) -> bool:
-    """Whether the row's check refuses what a foreign key refused too: who may not write a row learns no more."""
-    connection.execute("PRAGMA defer_foreign_keys = ON")
-    try:
-        row = _run_plain(connection, statement, parameters)
-    finally:
-        connection.execute("ROLLBACK TO write")
-        connection.execute("PRAGMA defer_foreign_keys = OFF")
-    return row is not None and not row[statement.position(Output.ALLOWED)]
 
 
 def _deliver(group: Sequence[Write]) -> None:
