@@ -200,6 +200,8 @@ def tally_of(url: str, run: Run) -> Tally:
                     continue  # the path has no key: what its body names is no use of the deleted row
                 failure = check.failure_info.failure
                 answer = recorder.interactions[failure.case_id or identity].response
+                if check.name == "missing_required_header" and answer and b"at most 64 parameters" in answer.content:
+                    continue  # a query that nobody may send is refused before anybody is asked who sends it
                 text = f"{failure.operation}: {check.name}\n{failure.message}\n{check.failure_info.code_sample}"
                 tally.failures.append(f"{text}\n{answer.content[:800] if answer else 'no answer'}")
     asyncio.run(app.stop())

@@ -11,7 +11,7 @@ from typing import Any
 from ..context import Claim, Context
 from ..db.database import ClaimedError
 from ..http.custom import CONTEXT_KEY, CustomEndpoints
-from ..http.messages import Receive, Response, Scope, Send
+from ..http.messages import Receive, Response, Scope, Send, decoded
 from .idempotency import NAME, Idempotency
 
 Message = MutableMapping[str, Any]
@@ -41,7 +41,8 @@ class IdempotentEndpoints:
         if scope["type"] == "http" and scope["method"] not in _SAFE:
             raw = next((value for name, value in scope["headers"] if name == NAME), None)
         path: bytes = scope.get("raw_path") or scope["path"].encode()
-        if raw is None or path.startswith(self._secret):
+        known = raw is not None and self._app.declared(scope["method"], decoded(path.partition(b"?")[0], "path"))
+        if raw is None or not known or path.startswith(self._secret):
             await self._app(scope, receive, send)
             return
         context: Context = scope[CONTEXT_KEY]
