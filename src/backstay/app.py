@@ -301,8 +301,7 @@ class Backstay(Versioned, Hooked):
         """Finish what runs and close the database."""
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
-            if runtime.changes is not None:
-                runtime.changes.rest()
+            runtime.rest()
             if runtime.accounts is not None:
                 await runtime.accounts.close()
             runtime.versions.report()

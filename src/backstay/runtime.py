@@ -26,6 +26,7 @@ from .http.custom import CustomEndpoints
 from .http.frame import Frame, Handler, Route
 from .http.messages import Application, Request
 from .observe import Log, Observations, Series
+from .periodic import Periodic
 from .rest.idempotency import Idempotency
 from .rest.idempotent_endpoints import IdempotentEndpoints
 from .rest.limits import quotas_of
@@ -55,11 +56,17 @@ class Runtime:
     accounts: Accounts | None
     versions: Versions
     changes: Changes | None
+    periodic: tuple[Periodic, ...]
 
     def work(self) -> None:
         """Begin what goes on beside requests, once the event loop runs."""
-        if self.changes is not None:
-            self.changes.work()
+        for one in self.periodic:
+            one.start()
+
+    def rest(self) -> None:
+        """End that."""
+        for one in self.periodic:
+            one.stop()
 
 
 def start(
@@ -99,10 +106,10 @@ def start(
         fixed[jwks.PATH] = {"GET": (wired.jwks.answer, observations.request("GET", jwks.PATH.decode()))}
     literal = custom.literal_paths() if custom is not None else frozenset[tuple[str, bytes]]()
     idempotency = Idempotency(sessions) if recorded else None
-    serving = Serving(app, engine, observations, docs, log, literal, success_flag, idempotency)
-    versions = versions_of(serving, editions, fixed)
-
     limits = open_limits(config, app.name, log)
+    quotas = quotas_of(config, catalog, custom, observations, limits, older=older)
+    serving = Serving(app, engine, observations, docs, log, literal, success_flag, idempotency, quotas)
+    versions = versions_of(serving, editions, fixed)
     tokens = Tokens(config.secret)
     frame = Frame(
         config,
@@ -111,7 +118,7 @@ def start(
         wired.credentials if wired is not None else lambda r: tokens.principal(r.headers[b"authorization"]),
         observations=observations,
         log=log,
-        quotas=quotas_of(config, catalog, custom, observations, limits, older=older),
+        quotas=quotas,
         fallback=_endpoints(app, custom, idempotency),
         success_flag=success_flag,
         cookies=wired is not None,
@@ -121,9 +128,9 @@ def start(
     log.later = frame.schedule_flush
     routes = versions.current
     known, changes = wired.accounts if wired else None, Changes(sessions) if recorded else None
-    return Runtime(
-        engine, database, sessions, frame, routes, health, observations, dialect, limits, known, versions, changes
-    )
+    served = (engine, database, sessions, frame, routes, health, observations, dialect, limits, known, versions)
+    periodic = tuple(work for work in (changes and changes.sealing, idempotency and idempotency.dropping) if work)
+    return Runtime(*served, changes, periodic)
 
 
 def _rest(docs: Docs, custom: CustomEndpoints | None, observations: Observations, versions: Versions) -> Route:

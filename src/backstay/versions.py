@@ -16,6 +16,7 @@ from .errors import OperatorError, perhaps
 from .exposures import Exposure, catalog_of
 from .fixed import described
 from .http.custom import Endpoints
+from .http.quotas import Quotas
 from .observe import Log, Observations, Usage
 from .rest.idempotency import Idempotency
 from .rest.openapi import document
@@ -200,6 +201,7 @@ class Serving:
     custom: frozenset[tuple[str, bytes]]
     success_flag: bool
     idempotency: Idempotency | None
+    quotas: Quotas
 
     def contract(self, edition: Edition) -> dict[bytes, Methods]:
         """The document of a version, and the page that shows it."""
@@ -221,6 +223,7 @@ class Serving:
             custom=self.custom,
             success_flag=shown,
             idempotency=self.idempotency,
+            quotas=self.quotas,
         )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from backstay import Backstay, Config, Context, ModelBase, Problem, has_role, public, signed_in
 from backstay.db.recording import IDEMPOTENCY
+from backstay.rest import idempotency
 from support.asgi import SECRET, Answer, Client, bearer
 from support.databases import DATABASES, empty_database
 
@@ -88,6 +89,15 @@ class Bank:
         """What the change log has."""
         found = self.client.loop.run_until_complete(self.app.changes.after(0, 1_000))
         return [f"{change.operation} {change.table}" for change in found]
+
+    def records(self) -> list[str]:
+        """The keys of all records."""
+
+        async def read() -> list[str]:
+            async with self.app.transaction() as session:
+                return [row.key for row in await session.execute(sa.select(IDEMPOTENCY.c.key))]
+
+        return self.client.loop.run_until_complete(read())
 
     def age(self, hours: int) -> None:
         """Let every record be so old."""
@@ -237,3 +247,25 @@ def test_an_old_record_is_dropped(bank: Bank) -> None:
     assert (again.status, "idempotency-replayed" in again.headers) == (201, False)
     assert bank.total("/payments") == 2
     same(again, bank.ask("POST", "/payments", {"purse_id": 1, "coins": 1}, "k1"))
+
+
+def test_records_nobody_asks_for_go_too(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a process serves, records older than a day are dropped, however many; younger ones stay."""
+    monkeypatch.setattr(idempotency, "DROPPED_MAX", 2)
+    for number in range(5):
+        bank.ask("POST", "/purses", {"name": f"{number}", "coins": 1}, f"old-{number}")
+    bank.age(25)
+    bank.ask("POST", "/purses", {"name": "young", "coins": 1}, "young")
+    assert len(bank.records()) == 6
+    monkeypatch.setattr(idempotency, "DROP_S", 0.01)
+    keeper = idempotency.Idempotency(bank.app.start().sessions)
+
+    async def work() -> None:
+        keeper.dropping.start()
+        await asyncio.sleep(0.5)
+        keeper.dropping.stop()
+
+    bank.client.loop.run_until_complete(work())
+    assert len(bank.records()) == 1
+    assert bank.total("/purses") == 6
+    assert len(bank.app.start().periodic) == 2, "a server does so by itself, and seals the change log"

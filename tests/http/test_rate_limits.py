@@ -136,6 +136,28 @@ def test_own_rates_count_apart(client: Client) -> None:
     assert statuses(client, *[("GET", "/ticks")] * 9, **options) == [200] * 9
 
 
+def batch(*operations: tuple[str, str, Any]) -> dict[str, Any]:
+    """The body of a batch."""
+    return {"operations": [{"method": method, "path": path, "body": body} for method, path, body in operations]}
+
+
+def test_a_batch_counts_as_its_operations(client: Client) -> None:
+    """Each counts for its own route; the one too many undoes the batch, and one that is no batch counts as itself."""
+    make, read, report = ("POST", "/pages", {"title": "x"}), ("GET", "/pages", None), ("GET", "/reports", None)
+    options = {"peer": "192.0.2.6", "credential": bearer(3)}
+    answer = client.post("/batch", batch(make, report, make), **options)
+    assert (answer.status, answer.headers["ratelimit"]) == (200, '"default";r=1;t=60')
+    refusal = client.post("/batch", batch(make, make, make), **options)
+    assert refused(refusal)
+    assert "operations[1]" in refusal.json["detail"]
+    assert client.get("/pages", peer="192.0.2.7").json["meta"]["total"] == 2
+    options = {"peer": "192.0.2.8", "credential": bearer(4)}
+    assert client.post("/batch", batch(read, report), **options).status == 200
+    assert client.post("/batch", batch(report), **options).headers["ratelimit"].startswith('"reports";r=0')
+    for status in (400, 400, 429):
+        assert client.post("/batch", {"operations": []}, **options).status == status
+
+
 def test_probes_scrapes_and_assets_are_never_refused(client: Client) -> None:
     """Whoever watches the server may ask as often as it likes, and takes nothing of its address's places."""
     options = {"peer": "192.0.2.5", "base": ""}

@@ -10,7 +10,6 @@ effect before its cause. Each hash covers the one before it (RFC 9162 calls such
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +17,13 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from ..db.recording import CHANGES
 from ..db.sessions import Sessions
-from ..errors import Problem
+from ..periodic import Periodic
 from ..schema.change_log import PRUNED
 
 #: Entries that one transaction seals.
@@ -116,7 +114,8 @@ class Changes:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._sealing: asyncio.Task[None] | None = None
+        #: What is not sealed could be changed unseen.
+        self.sealing = Periodic(self._seal_all, SEAL_S)
 
     async def seal(self) -> int:
         """Give what has committed since its positions and hashes; returns how many entries were left without."""
@@ -163,22 +162,9 @@ class Changes:
             if not found:
                 await asyncio.sleep(POLL_S)
 
-    def work(self) -> None:
-        """Seal from time to time, until `rest`: what is not sealed could be changed unseen."""
-        self._sealing = self._sealing or asyncio.get_running_loop().create_task(self._keep_sealed())
-
-    def rest(self) -> None:
-        """Stop doing so."""
-        if self._sealing is not None:
-            self._sealing.cancel()
-            self._sealing = None
-
-    async def _keep_sealed(self) -> None:
-        while True:
-            await asyncio.sleep(SEAL_S)
-            with contextlib.suppress(Problem, SQLAlchemyError):  # the database is away, or busy: later, then
-                while await self.seal() == SEALED_MAX:
-                    pass
+    async def _seal_all(self) -> None:
+        while await self.seal() == SEALED_MAX:
+            pass
 
     async def find(self, wanted: Wanted, limit: int = 100) -> list[Change]:
         """The newest changes that are wanted, the newest first."""

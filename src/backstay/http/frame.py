@@ -28,7 +28,7 @@ from .headers import Outgoing
 from .messages import PROBLEM_TYPE, Application, Receive, Request, Response, Scope, Send, Streamed
 from .patience import Patience
 from .proxies import Proxies
-from .quotas import Quotas, address_of
+from .quotas import UNLIMITED, Quotas, address_of
 
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 #: Whose request it is, for one that has a credential.
@@ -54,7 +54,6 @@ _CLOSE = (("connection", "close"),)
 FLUSH_S = 0.2
 #: What the log says of a request whose client went away before an answer.
 _DISCONNECTED = 499
-_UNLIMITED = Quotas(None, {})
 
 
 class Frame:
@@ -82,7 +81,7 @@ class Frame:
         *,
         observations: Observations,
         log: Log,
-        quotas: Quotas = _UNLIMITED,
+        quotas: Quotas = UNLIMITED,
         fallback: Application | None = None,
         success_flag: bool = False,
         cookies: bool = False,

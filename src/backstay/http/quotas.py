@@ -68,6 +68,25 @@ class Quotas:
         self.routes = routes
         self.custom = custom
 
+    async def count(self, request: Request, series: Series) -> None:
+        """Count one more request, of a route, that another one stands for; its answer says what is left.
+
+        Raises:
+            Problem: `RATE_LIMITED`.
+        """
+        quota = self.routes.get(series, self.default)
+        if quota is None:
+            return
+        found = quota.hit(request.context.principal.counted or address_of(request.context.ip))
+        verdict = found if isinstance(found, tuple) else await found
+        request.quota = quota.headers(verdict)
+        if verdict[0] < 0:
+            raise quota.refusal(verdict)
+
+
+#: No limits at all.
+UNLIMITED = Quotas(None, {})
+
 
 def address_of(ip: str) -> str:
     """Whom the requests of somebody unknown count for: the address, or the subscriber's network of IPv6."""

@@ -17,6 +17,8 @@ from ..engine import Engine
 from ..errors import FieldError, Problem, ValidationError, invalid
 from ..http.frame import Handler
 from ..http.messages import JSON_TYPE, Request, Response, Streamed
+from ..http.quotas import Quotas
+from ..observe import Series
 from ..transactions import answered
 from .bodies import check_media_type, parse_object
 from .replies import Envelope
@@ -26,7 +28,7 @@ OPERATIONS_MAX = 100
 _TOLD = (b"location", b"etag")
 _REFERENCE = "$ref"
 _IN_PATH = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
-Find = Callable[[Request], "tuple[Handler, Any] | None"]
+Find = Callable[[Request], "tuple[Handler, Series] | None"]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=64)]
 _Header = Annotated[str, Field(max_length=1_024, pattern=r"^[ -~]*$")]
 
@@ -80,10 +82,12 @@ class Batch:
 
     Args:
         find: the endpoint of a request, as for any other.
+        quotas: the rate limits; each operation counts as the request that it is.
     """
 
-    def __init__(self, engine: Engine, config: Config, envelope: Envelope, find: Find) -> None:
+    def __init__(self, engine: Engine, config: Config, envelope: Envelope, find: Find, quotas: Quotas) -> None:
         self._engine, self._config, self._envelope, self._find = engine, config, envelope, find
+        self._quotas = quotas
         self._base = config.base_path.encode()
 
     async def run(self, request: Request) -> Response:
@@ -135,7 +139,9 @@ class Batch:
         found = self._find(part) if target != self._base + b"/batch" else None
         if found is None:
             raise Problem("NOT_FOUND", f"Nothing that a batch can do is at {path[:200]}.")
-        result = found[0](part)
+        handler, series = found
+        await self._quotas.count(run.request, series)
+        result = handler(part)
         response = result if isinstance(result, Response) else await result
         if isinstance(response, Streamed):
             raise invalid("path", "unsupported", "an export is no part of a batch.")

@@ -23,6 +23,7 @@ from ..errors import Problem, invalid
 from ..http.frame import Handler
 from ..http.messages import Header, Request, Response
 from ..http.quotas import address_of
+from ..periodic import Periodic
 from ..schema.base import utc_now
 from ..transactions import answer_values
 
@@ -31,8 +32,10 @@ REPLAYED: Header = (b"idempotency-replayed", b"true")
 KEY_CHARS_MAX = 255
 #: How long an answer is kept.
 KEPT = timedelta(hours=24)
-#: Records that one request drops when it finds old ones.
+#: Records that one transaction drops.
 DROPPED_MAX = 1_000
+#: Those that are too old are looked for so often.
+DROP_S = 60.0
 _KEY = re.compile(rb'"?([\x21\x23-\x5b\x5d-\x7e]{1,%d})"?\Z' % KEY_CHARS_MAX)
 #: From the recorded row, with its status, version and key, to the answer that it was.
 Rebuild = Callable[[int, bytes, int | None, list[Any]], Response]
@@ -54,6 +57,7 @@ class Idempotency:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self.dropping = Periodic(self._drop_all, DROP_S)
 
     def wrap(self, handler: Handler, rebuild: Rebuild) -> Handler:
         """A handler whose requests may be sent again."""
@@ -141,11 +145,17 @@ class Idempotency:
         await self.drop_expired()
         return EXPIRED
 
-    async def drop_expired(self) -> None:
-        """Drop what is too old to be answered."""
+    async def _drop_all(self) -> None:
+        while await self.drop_expired() == DROPPED_MAX:
+            pass
+
+    async def drop_expired(self) -> int:
+        """Drop what is too old to be answered, the oldest first; returns how many records that were."""
         old = sa.select(IDEMPOTENCY.c.key).where(IDEMPOTENCY.c.at <= utc_now() - KEPT).order_by(IDEMPOTENCY.c.at)
         async with self._sessions.begin() as session:
-            await session.execute(sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.key.in_(old.limit(DROPPED_MAX))))
+            drop = sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.key.in_(old.limit(DROPPED_MAX)))
+            done: Any = await session.execute(drop)
+        return int(done.rowcount)
 
 
 #: There was a record, and it is too old.

@@ -11,7 +11,7 @@ from ..http.quotas import DEFAULT, Quota, Quotas
 from ..observe import Observations, Series
 from ..schema.resource import Catalog
 from ..stores.limits import Limits, parse_rate
-from .routes import route_table
+from .routes import batches, route_table
 
 #: Probes, scrapes and the reference page's own files; a probe that is refused would stop a healthy process.
 UNLIMITED = ("/health/live", "/health/ready", "/metrics", "/docs/assets")
@@ -43,6 +43,8 @@ def quotas_of(
     routes: dict[Series, Quota | None] = {observations.request("GET", path): None for path in UNLIMITED}
     own = {r.name: quota(r.limit, r.name, f"limit of {r.name}") for r in catalog.declared.values() if r.limit}
     for names, at in ((catalog, config), *older):
+        if batches(names):  # each of its operations counts instead, for its own route
+            routes[observations.request("POST", f"{at.base_path}/batch")] = None
         for route in route_table(names, at):
             current = names.resources[route.resource].origin.name
             if current in own:

@@ -10,6 +10,7 @@ from ..engine import Engine
 from ..errors import Problem, perhaps
 from ..http.frame import Handler
 from ..http.messages import Request, decoded
+from ..http.quotas import UNLIMITED, Quotas
 from ..observe import Observations, Series
 from ..query.sight import Sight
 from ..schema.policy import nobody
@@ -156,6 +157,7 @@ class Routes:
 
     Args:
         idempotency: keeps the answers of writes; without it an Idempotency-Key is refused.
+        quotas: the rate limits, for requests within others.
         custom: (method, path) of custom endpoints without parameters, which win over a `{key}`.
     """
 
@@ -169,6 +171,7 @@ class Routes:
         custom: frozenset[tuple[str, bytes]] = frozenset(),
         success_flag: bool = False,
         idempotency: Idempotency | None = None,
+        quotas: Quotas = UNLIMITED,
     ) -> None:
         self._idempotency = idempotency
         self._custom = custom
@@ -181,7 +184,7 @@ class Routes:
         self._collections = dict(fixed)
         self._collections |= {self._prefix + n: found.collection for n, found in self._endpoints.items()}
         if idempotency is not None and batches(engine.catalog):
-            batch = Batch(engine, config, self._envelope, self.find)
+            batch = Batch(engine, config, self._envelope, self.find, quotas)
             path = f"{config.base_path}/batch"
             handler = idempotency.wrap(batch.run, no_row)
             self._collections[path.encode()] = {"POST": (handler, observations.request("POST", path))}
