@@ -45,7 +45,7 @@ def hashed(before: str, position: int, content: str) -> str:
 
 async def waits(session: AsyncSession) -> bool:
     """Whether any entry is not sealed."""
-    return await session.scalar(_WAITING) is not None
+    return await session.scalar(WAITING) is not None
 
 
 async def seal(session: AsyncSession) -> int:
@@ -54,11 +54,11 @@ async def seal(session: AsyncSession) -> int:
     if connection.dialect.name == "postgresql":
         # Whoever waits for the lock has to see what the other has sealed: the statement behind it looks anew.
         await session.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
-        return (await connection.exec_driver_sql(_SEAL_POSTGRES)).rowcount
-    last = (await session.execute(_LAST)).one_or_none()
+        return (await connection.exec_driver_sql(SEAL_POSTGRES)).rowcount
+    last = (await session.execute(LAST)).one_or_none()
     position, before = (0, "") if last is None else last
     sealed: list[tuple[int, int, str]] = []
-    for entry, content in (await session.execute(_UNSEALED)).all():
+    for entry, content in (await session.execute(UNSEALED)).all():
         position += 1
         before = hashed(before, position, content)
         sealed.append((entry, position, before))
@@ -67,15 +67,15 @@ async def seal(session: AsyncSession) -> int:
     return len(sealed)
 
 
-_WAITING = sa.select(CHANGES.c.id).where(CHANGES.c.position.is_(None)).limit(1)
-_LAST = (
+WAITING = sa.select(CHANGES.c.id).where(CHANGES.c.position.is_(None)).limit(1)
+LAST = (
     sa.select(CHANGES.c.position, CHANGES.c.hash)
     .where(CHANGES.c.position.is_not(None))
     .order_by(CHANGES.c.position.desc())
     .limit(1)
 )
 #: In the order of the index, which no database would take for that of `id` alone.
-_UNSEALED = (
+UNSEALED = (
     sa.select(CHANGES.c.id, Content())
     .where(CHANGES.c.position.is_(None))
     .order_by(CHANGES.c.position, CHANGES.c.id)
@@ -87,7 +87,7 @@ _SEAL_SQLITE = (
     " FROM json_each(?) AS v WHERE c.id = v.value ->> 0"
 )
 #: Each step looks the next entry up in the index of those that wait. The digest is that of `hashed`.
-_SEAL_POSTGRES = f"""
+SEAL_POSTGRES = f"""
 WITH RECURSIVE chain (count, id, position, hash) AS (
     SELECT 0, 0::bigint, coalesce(last.position, 0), coalesce(last.hash, '')
     FROM (VALUES (1)) AS one LEFT JOIN (
