@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
+# One more than there are cores: tests also wait, for servers that start and for clocks.
+WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 BIN := $(VENV)/bin
 
 # pyright's wheel holds the checker and its extra holds Node; without this it would still ask for a newer version.
@@ -31,7 +33,7 @@ run: $(VENV)/.core ## serve the arcade example with data
 test: $(VENV)/.dev ## set up and pass the whole suite
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 	@$(BIN)/pyright --warnings
-	@$(BIN)/pytest -n auto --dist worksteal -q -m 'not alone'
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q -m 'not alone'
 	@$(BIN)/pytest -n 0 -q -m alone
 
 lint: $(VENV)/.dev ## fix what can be fixed, then report

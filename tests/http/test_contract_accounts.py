@@ -15,7 +15,7 @@ from support.asgi import Client
 from support.databases import DATABASES
 from support.people import OPTIONS, PEOPLE, bearer_of, people_app
 
-SEED, EXAMPLES = 20261121, 40
+SEED, EXAMPLES = 20261121, 15
 PASSWORD = "purple-elephants-dance"
 #: What ends the session that the search is signed in with.
 ENDS = r"/auth/(logout|logout-all|sessions/\{number\})$"

@@ -27,7 +27,7 @@ from support.coherent import coherent
 from support.fuzzed import ADMIN, ARCADE, PLAYER, arcade
 
 SEED = int(os.environ.get("BACKSTAY_FUZZ_SEED", "20261121"))
-EXAMPLES = int(os.environ.get("BACKSTAY_FUZZ_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("BACKSTAY_FUZZ_EXAMPLES", "12"))
 WHO = {"admin": (ADMIN, ["admin"]), "player": (PLAYER, []), "anonymous": None}
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 CHECKS = {
@@ -222,13 +222,13 @@ def wrong_refusal(answer: Any, problem: jsonschema_rs.Validator) -> list[str]:
 RUNS = [
     Run("admin", ("examples", "coverage"), 2_500, scores=True),
     Run("admin", ("examples", "coverage"), 2_500, scores=False),
-    Run("admin", ("fuzzing", "stateful"), 300),
-    Run("player", ("fuzzing", "stateful"), 300),
-    Run("anonymous", ("fuzzing", "stateful"), 300),
+    Run("admin", ("fuzzing", "stateful"), 150),
+    Run("player", ("fuzzing", "stateful"), 150),
+    Run("anonymous", ("fuzzing", "stateful"), 150),
     # What refuses does so before any database: fewer cases show whether this one keeps the contract.
-    Run("admin", ("fuzzing", "stateful"), 100, database="postgresql", examples=8),
-    Run("player", ("fuzzing", "stateful"), 100, database="postgresql", examples=8),
-    Run("anonymous", ("fuzzing", "stateful"), 100, database="postgresql", examples=8),
+    Run("admin", ("fuzzing", "stateful"), 60, database="postgresql", examples=5),
+    Run("player", ("fuzzing", "stateful"), 60, database="postgresql", examples=5),
+    Run("anonymous", ("fuzzing", "stateful"), 60, database="postgresql", examples=5),
 ]
 
 

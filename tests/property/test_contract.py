@@ -48,7 +48,7 @@ def hold_writes(contract: Contract, client: Client, name: str) -> None:
         assert contract.faults(method, f"{template}/{{key}}", answer) == [], (method, where)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(world=worlds(), data=st.data())
 def test_answers_are_as_documented(urls: dict[str, str], world: World, data: st.DataObject) -> None:
     """Status, media type, headers and body of lists, pages, items, nested lists, aggregates and writes, on both."""
@@ -81,7 +81,7 @@ def _request(draw: Any, world: World) -> list[tuple[str, str, Pairs]]:
     return steps
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(world=worlds())
 def test_documents_are_valid(urls: dict[str, str], world: World) -> None:
     """OpenAPI's own schema accepts them, JSON Schema's each of theirs, and every text and list has a bound."""

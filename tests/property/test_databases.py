@@ -48,7 +48,7 @@ def walk(clients: dict[str, Client], world: World, path: str, pairs: Pairs, key:
     assert seen == [tuple(row[name] for name in key) for row in whole.data]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(world=worlds(), data=st.data())
 def test_both_databases_answer_alike(urls: dict[str, str], world: World, data: st.DataObject) -> None:
     """Lists, cursors, items, nested lists and aggregates of any schema: the same status and the same bytes."""

@@ -90,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("writes")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(asked=st.lists(writes(), min_size=1, max_size=6))
 def test_writes_are_taken_and_refused_alike(folder: Path, asked: list[Write]) -> None:
     """The same status and bytes of every write, and then of every list that it could have changed."""
