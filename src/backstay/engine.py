@@ -276,7 +276,12 @@ class Engine:
         """Bring back the row with that key, which was deleted softly."""
         query = Restore(resource.name, tuple(range(len(key))))
         statement = self._prepare_write(query, context)
-        row = await self._write(statement, self._bind_keyed(statement, key, resource, key), resource, context, key)
+        values = self._bind_keyed(statement, key, resource, key)
+
+        async def write(_: dict[str, Any]) -> Row | None:
+            return await self._write(statement, values, resource, context, key)
+
+        row = await self._hooked(resource, "restore", context, key, {}, write)
         if row is None:
             raise NotFoundError(resource.name, ",".join(key))
         after = self.changed.get(resource.origin.name)
