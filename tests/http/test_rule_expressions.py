@@ -130,6 +130,8 @@ KEPT: list[tuple[str, Any, str]] = [
     ("JSON, of me", Bill.data["of"].as_string() == me.id, "a"),
     ("now", Bill.created_at <= sa.func.now(), "ab"),
     ("later than now", sa.func.current_timestamp() < Bill.created_at, "c"),
+    ("between then and now", Bill.created_at.between(dt.datetime(2020, 1, 1, tzinfo=dt.UTC), sa.func.now()), "ab"),
+    ("now, if nothing else", Bill.created_at <= sa.func.coalesce(sa.null(), sa.func.now()), "ab"),
     ("not now", ~(Bill.created_at <= sa.func.now()), "c"),
     ("arithmetic", (Bill.amount + 1) % 2 == 0, "ac"),
     ("division", Bill.amount / 2 > 0.9, "bc"),

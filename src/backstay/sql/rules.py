@@ -34,6 +34,8 @@ def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
             return None if said is element else on_alias(said, table, rows)
         if isinstance(element, sa.BindParameter):
             return _value(cast(Any, element))
+        if isinstance(element, _TIMES):
+            return _Now(ISO_LAYOUT)
         if rows is not table and isinstance(element, sa.Column) and cast(Any, element).table is table:
             key: str = cast(Any, element).key
             return rows.c[key]
@@ -71,7 +73,7 @@ def _portable(said: Any) -> Any:
                 sides[place] = me_as(side, known)
             elif kind_of(other.type) is not None:
                 sides[place] = me_as(side, other.type)
-        elif isinstance(side, _TIMES) and not isinstance(side, _Now):
+        elif isinstance(side, _TIMES):
             sides[place] = _Now(getattr(other.type, "layout", ISO_LAYOUT))
     return said if sides == [said.left, said.right] else _of(said, *sides)
 
