@@ -15,7 +15,7 @@ from benchmarks.load import ROOT
 from benchmarks.process import ServerError
 from benchmarks.workload import CASES, Case
 
-KNOWN = tuple(dict.fromkeys([*blocks.names(postgres=False), *blocks.names(postgres=True)]))
+KNOWN = tuple(dict.fromkeys([*blocks.known(postgres=False), *blocks.known(postgres=True)]))
 
 
 def server_names(text: str) -> list[str]:
@@ -67,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(options: argparse.Namespace) -> runner.Settings:
     """Turn parsed options into the settings of a run."""
-    known = blocks.names(postgres=options.postgres)
-    chosen = options.only or (known if options.peers is None else [*blocks.MAIN, *options.peers])
+    names = blocks.names(postgres=options.postgres)
+    chosen = options.only or (names if options.peers is None else [*blocks.MAIN, *options.peers])
     refuse_other_block(chosen, options)
     return runner.Settings(
         servers=list(dict.fromkeys(chosen)),
@@ -85,7 +85,7 @@ def settings_of(options: argparse.Namespace) -> runner.Settings:
 
 def refuse_other_block(chosen: Sequence[str], options: argparse.Namespace) -> None:
     """Raise ServerError for a server that does not run on this block's database."""
-    known = blocks.names(postgres=options.postgres)
+    known = blocks.known(postgres=options.postgres)
     if strange := [name for name in chosen if name not in known]:
         where = "with" if options.postgres else "without"
         raise ServerError(f"{', '.join(strange)} cannot run {where} --postgres; there are: {', '.join(known)}")

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import target
@@ -36,6 +37,11 @@ def names(*, postgres: bool) -> tuple[str, ...]:
     return (*MAIN, *(POSTGRES_PEERS if postgres else SQLITE_PEERS))
 
 
+def known(*, postgres: bool) -> tuple[str, ...]:
+    """Return all that can be asked for by name in a block."""
+    return tuple(dict.fromkeys([*names(postgres=postgres), *target.BACKSTAYS]))
+
+
 def opened(
     asked: Sequence[str], directory: Path, say: Say, *, postgres: bool, cpus: set[int] | None
 ) -> AbstractContextManager[Block]:
@@ -49,7 +55,7 @@ def opened(
 def _sqlite(asked: Sequence[str], directory: Path, say: Say) -> Iterator[Block]:
     files = Templates(directory)
     makers: dict[str, Make] = {
-        "backstay": lambda: target.backstay(files.copy_of_models("backstay")),
+        **{name: partial(_on_file, files, name) for name in target.BACKSTAYS},
         "bare": lambda: target.bare(files.copy("iso", "bare", ddl=DDL, stamp=iso_stamp)),
         "fastapi": lambda: target.fastapi(files.copy("orm", "fastapi", ddl=DDL, stamp=orm_stamp)),
         "litestar": lambda: target.litestar(files.copy("orm", "litestar", ddl=DDL, stamp=orm_stamp)),
@@ -66,7 +72,7 @@ def _postgres(asked: Sequence[str], directory: Path, say: Say, cpus: set[int] | 
     node = directory / "node"
     with Cluster(directory / "postgres", cpus) as cluster:
         makers: dict[str, Make] = {
-            "backstay": lambda: target.backstay(cluster.copy("backstay")),
+            **{name: partial(_on_cluster, cluster, name) for name in target.BACKSTAYS},
             "bare": lambda: target.bare(cluster.copy("bare"), module="bare_postgres_app", driver="asyncpg"),
             "fastapi": lambda: target.fastapi(cluster.copy("fastapi")),
             "litestar": lambda: target.litestar(cluster.copy("litestar")),
@@ -75,6 +81,14 @@ def _postgres(asked: Sequence[str], directory: Path, say: Say, cpus: set[int] | 
             "fastify-pipelined": lambda: fastify(cluster.copy("fastify-pipelined"), node, pipelined=True),
         }
         yield Block(_made(asked, makers, say), cluster.cpu_s)
+
+
+def _on_file(files: "Templates", name: str) -> Target:
+    return target.backstay(files.copy_of_models(name), name)
+
+
+def _on_cluster(cluster: Cluster, name: str) -> Target:
+    return target.backstay(cluster.copy(name.replace("-", "_")), name)
 
 
 def _made(asked: Sequence[str], makers: dict[str, Make], say: Say) -> list[Target]:

@@ -10,6 +10,7 @@ The loop is closed: each client has one request in flight and sends the next whe
 
 import array
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -17,9 +18,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks import workload
+
+KEY = workload.KEY.encode()
 SILENCE_S_MAX = 15.0
 RECEIVE_BYTES = 262_144
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,19 +85,33 @@ def _chunks_complete(buffer: bytes, position: int) -> bool:
             return False
 
 
+def sender(requests: list[bytes]) -> Callable[[Client], None]:
+    """Return what sends the next request, round the list; keys are replaced by new ones."""
+    following = itertools.cycle(requests)
+    if not any(KEY in request for request in requests):
+        return lambda client: client.socket.sendall(next(following))
+    numbers = itertools.count(time.time_ns() // 1_000 * 1_000)
+
+    def send(client: Client) -> None:
+        key = b"%b%0*d" % (KEY[:4], len(KEY) - 4, next(numbers) % 10 ** (len(KEY) - 4))
+        client.socket.sendall(next(following).replace(KEY, key))
+
+    return send
+
+
 def drive(clients: dict[int, Client], requests: list[bytes], seconds: float) -> Load:
     """Send requests round the list for `seconds`, finish what is in flight, and return the figures."""
+    send_to = sender(requests)
     poller = select.epoll()
     for descriptor in clients:
         poller.register(descriptor, select.EPOLLIN)
     clock, latencies = time.perf_counter, array.array("d")
-    errors, first_error, cursor, count, in_flight = 0, "", 0, len(requests), len(clients)
+    errors, first_error, in_flight = 0, "", len(clients)
     began_s = heard_s = clock()
     stop_s = began_s + seconds
     for client in clients.values():
         client.sent_s = clock()
-        client.socket.sendall(requests[cursor % count])
-        cursor += 1
+        send_to(client)
     while in_flight:
         events = poller.poll(0)
         if not events:
@@ -121,8 +140,7 @@ def drive(clients: dict[int, Client], requests: list[bytes], seconds: float) -> 
                 in_flight -= 1
                 continue
             client.sent_s = now_s
-            client.socket.sendall(requests[cursor % count])
-            cursor += 1
+            send_to(client)
     ended_s = clock()
     poller.close()
     ordered = sorted(latencies)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.database import Database
@@ -11,6 +11,13 @@ from benchmarks.workload import SECRET, Case, Request, rest_requests
 PYTHON = sys.executable
 BIN = Path(sys.executable).parent
 BACKSTAY_APP = "benchmarks/apps/backstay_app.py"
+UNRECORDED_APP = "benchmarks/apps/unrecorded_app.py"
+UNRECORDED, KEYED = "backstay-unrecorded", "backstay-keyed"
+BACKSTAYS = {
+    "backstay": "Backstay",
+    UNRECORDED: "Backstay without a change log",
+    KEYED: "Backstay with Idempotency-Keys",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +33,23 @@ class Target:
     pocketbase: bool = False  # its JSON uses PocketBase's own names instead of data and meta
 
 
-def backstay(database: Database) -> Target:
-    """Return Backstay, on a database made as its own models declare."""
+def backstay(database: Database, name: str = "backstay") -> Target:
+    """Return Backstay, on a database made as its own models declare.
+
+    Args:
+        database: the one to serve.
+        name: one of `BACKSTAYS`, which differ in what a create writes beside its row.
+    """
+    app = UNRECORDED_APP if name == UNRECORDED else BACKSTAY_APP
+    requests = rest_requests("&count=false&include=player&fields[player]=id,username")
+    if name == KEYED:
+        requests["C"] = [replace(request, keyed=True) for request in requests["C"]]
     return Target(
-        name="backstay",
-        title="Backstay",
+        name=name,
+        title=BACKSTAYS[name],
         database=database,
-        command=lambda port: [str(BIN / "backstay"), "serve", BACKSTAY_APP, "--port", str(port)],
-        requests=rest_requests("&count=false&include=player&fields[player]=id,username"),
+        command=lambda port: [str(BIN / "backstay"), "serve", app, "--port", str(port)],
+        requests=requests,
         # Counted like in production, and never reached.
         env={
             "BACKSTAY_DATABASE_URL": database.url,

@@ -29,6 +29,7 @@ PAGE_ROWS = 20
 CLIENTS = 64
 VALUE_MAX = 1_000_000
 CREATES = 1_000  # distinct request bodies of case C; the load generator cycles through them
+KEY = "key-000000000000000000"  # what the load generator replaces, by one as long
 SECRET = "benchmark-secret-of-more-than-32-bytes"  # signs tokens on loopback only
 SEED = 20_260_101
 
@@ -45,6 +46,7 @@ class Request:
     path: str
     token: str | None = None
     body: dict[str, object] | None = None
+    keyed: bool = False  # with an Idempotency-Key, which the load generator makes anew each time
 
     def render(self) -> bytes:
         """Return the bytes on the wire, headers as a browser-less API client sends them."""
@@ -55,6 +57,8 @@ class Request:
         if self.body is not None:
             content = json.dumps(self.body).encode()
             lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
+        if self.keyed:
+            lines.append(f"Idempotency-Key: {KEY}")
         return "\r\n".join([*lines, "", ""]).encode() + content
 
 

@@ -39,7 +39,8 @@ from backstay.db.apsw_types import DIGITS_MAX
 from backstay.db.sqlite_writer import GROUP_MAX
 from backstay.engine import STATEMENTS_MAX
 from backstay.errors import CODES, FIELD_ERRORS_MAX, TEXT_CHARS_MAX
-from backstay.events.changes import SEAL_S, SEALED_MAX
+from backstay.events.changes import SEAL_S
+from backstay.events.sealing import SEALED_MAX
 from backstay.http.frame import HEADERS_MAX
 from backstay.http.patience import GRACE_S
 from backstay.observe import CALLERS_MAX as VERSION_CALLERS_MAX

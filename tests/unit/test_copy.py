@@ -237,12 +237,19 @@ def test_the_command_reports(file: Callable[[str], str], tmp_path: Path) -> None
     done = command("--json")
     report = json.loads(done.stdout)
     assert (done.returncode, report["verified"], report["tables"][0]["rows"]) == (0, True, 1)
+    assert report["changes_left"] == 0
     again = command()
     assert (again.returncode, again.stdout, again.stderr.count("\n")) == (2, "", 1)
     rows(target, "UPDATE t SET a = 2")
     differs = command("--resume")
     assert differs.returncode == 1
     assert "t: 1 rows (0 in this run)  DIFFERS" in differs.stdout
+    assert "change log" not in differs.stdout
+    run(source, "CREATE TABLE backstay_changes (id INTEGER PRIMARY KEY)", "INSERT INTO backstay_changes VALUES (1)")
+    replaced = command("--replace")
+    assert replaced.returncode == 0
+    assert "the change log stays behind (1 entries): keep the source for its history" in replaced.stdout
+    assert rows(target, "SELECT to_regclass('backstay_changes')") == [(None,)]
 
 
 def test_the_arcade_is_copied_quickly(file: Callable[[str], str]) -> None:

@@ -49,7 +49,8 @@ def _plain(report: Report, seconds: float) -> dict[str, object]:
         for t in report.tables
     ]
     facts = {"source": report.source, "target": report.target, "resumed": report.resumed}
-    return {**facts, "tables": tables, "verified": report.verified, "seconds": round(seconds, 3)}
+    rest = {"changes_left": report.changes, "verified": report.verified, "seconds": round(seconds, 3)}
+    return {**facts, "tables": tables, **rest}
 
 
 def _say(report: Report, seconds: float) -> None:
@@ -57,6 +58,9 @@ def _say(report: Report, seconds: float) -> None:
         mark = "" if table.equal else "  DIFFERS"
         before = f" ({table.new:,} in this run)" if table.new != table.rows else ""
         sys.stdout.write(f"{table.name}: {table.rows:,} rows{before}{mark}\n")
+    if report.changes:
+        said = f"the change log stays behind ({report.changes:,} entries): keep the source for its history"
+        sys.stdout.write(f"{said}\n")
     rows = sum(table.rows for table in report.tables)
     end = "both sides are equal" if report.verified else "the target DIFFERS: drop it with --replace and copy again"
     sys.stdout.write(f"{len(report.tables)} tables, {rows:,} rows in {seconds:.1f} s; {end}\n")

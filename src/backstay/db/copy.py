@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ..errors import OperatorError
+from ..schema.change_log import CHANGES
 from ..schema.indexes import is_special
 from ..schema.kinds import plain
 from .copy_tables import INTERNAL, tables_found, tables_of_models
@@ -51,12 +52,18 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a copy did."""
+    """What a copy did.
+
+    Attributes:
+        changes: entries of the change log, which stay there: they tell rows as that database stores them, sealed
+            by hashes of those bytes.
+    """
 
     source: str
     target: str
     resumed: bool
     tables: tuple[Copied, ...]
+    changes: int = 0
 
     @property
     def verified(self) -> bool:
@@ -98,7 +105,10 @@ def copy_database(
         with _one_line("Cannot verify the copy"), writer.connect() as other:
             copied = tuple(_compared(reader, other, table, new[table.name], progress) for table in tables)
         writer.dispose()
-    return Report(display_url(source), display_url(target), bool(started) or resume, copied)
+        changes = 0
+        if CHANGES.name in table_names(reader):
+            changes = int(reader.scalar(sa.select(sa.func.count()).select_from(CHANGES)) or 0)
+    return Report(display_url(source), display_url(target), bool(started) or resume, copied, changes)
 
 
 @contextmanager

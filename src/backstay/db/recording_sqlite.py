@@ -25,7 +25,10 @@ _BY = "backstay_by"
 _PLAIN = frozenset({Kind.INTEGER, Kind.TEXT, Kind.BOOLEAN, Kind.DATETIME, Kind.DATE, Kind.TIME, Kind.ENUM})
 _THERE = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN (?, ?)"
 _COLUMNS = "SELECT name FROM pragma_table_xinfo(?)"
-_INSERT = "INSERT INTO backstay_changes (at, actor, tenant, request_id, table_name, key, operation, before, after)"
+_COLUMNS_OF_ENTRY = "at, actor, tenant, request_id, table_name, key, operation, before, after, hash"
+_INSERT = f"INSERT INTO backstay_changes ({_COLUMNS_OF_ENTRY})"
+#: Room for the hash and the position: pages are full, and an entry that grew when it is sealed would split its own.
+_ROOM = f"'{'':72}'"
 _BY_WHOM = ", ".join(f"{_BY}({index})" for index in range(4))
 _EVENTS = {"create": ("INSERT", "new"), "update": ("UPDATE", "new"), "delete": ("DELETE", "old")}
 
@@ -67,6 +70,7 @@ def _triggers(
         when = f"WHEN {changed} " if operation == "update" else ""
         name = quote(f"{recorded.table.name}_{operation}_recorded")
         values = f"{_BY_WHOM}, {_literal(recorded.table.name)}, json_array({key}), '{operation}', {before}, {after}"
+        values += f", {_ROOM}"
         yield f"CREATE TEMP TRIGGER {name} AFTER {event} ON main.{table} {when}BEGIN {_INSERT} VALUES ({values}); END"
 
 

@@ -10,7 +10,6 @@ effect before its cause. Each hash covers the one before it (RFC 9162 calls such
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,23 +17,19 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
 
 from ..db.recording import CHANGES
 from ..db.sessions import Sessions
 from ..periodic import Periodic
 from ..schema.change_log import PRUNED
+from .sealing import SEALED_MAX, Content, hashed, seal, waits
 
-#: Entries that one transaction seals.
-SEALED_MAX = 1_000
 #: Entries that one transaction drops.
 PRUNED_MAX = 5_000
 #: What has committed is sealed at the latest after so long.
 SEAL_S = 1.0
 #: A follower looks for news so often.
 POLL_S = 0.05
-LOCK_KEY = int.from_bytes(hashlib.sha256(b"backstay change log").digest()[:7])
 _IMAGES = ("before", "after")
 #: Is told how many entries are done.
 Progress = Callable[[int], object]
@@ -118,28 +113,12 @@ class Changes:
         self.sealing = Periodic(self._seal_all, SEAL_S)
 
     async def seal(self) -> int:
-        """Give what has committed since its positions and hashes; returns how many entries were left without."""
+        """Give what has committed since its positions and hashes; returns how many, at most `SEALED_MAX`."""
         async with self._sessions.open() as session:
-            if await session.scalar(_WAITING) is None:
+            if not await waits(session):
                 return 0
         async with self._sessions.begin() as session:
-            if session.get_bind().dialect.name == "postgresql":
-                await session.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
-            last = (await session.execute(_LAST)).one_or_none()
-            position, before = (0, "") if last is None else last
-            rows = (await session.execute(_UNSEALED)).all()
-            sealed: list[tuple[int, int, str]] = []
-            for row in rows:
-                position += 1
-                before = hashed(before, position, row.content)
-                sealed.append((row.id, position, before))
-            if sealed:
-                connection = await session.connection()
-                if connection.dialect.name == "postgresql":
-                    await connection.exec_driver_sql(_SEAL_TOGETHER, tuple(map(list, zip(*sealed, strict=True))))
-                else:
-                    await connection.exec_driver_sql(_SEAL, [(p, h, i) for i, p, h in sealed])
-        return len(rows)
+            return await seal(session)
 
     async def after(self, position: int, limit: int = 100) -> list[Change]:
         """The changes behind a position, in order; those that commit later come later."""
@@ -266,60 +245,23 @@ async def _drop(session: AsyncSession, last: int) -> int:
     return int(count or 0)
 
 
-def hashed(before: str, position: int, content: str) -> str:
-    """The hash of an entry behind another."""
-    return hashlib.sha256(f"{before} {position} {content}".encode()).hexdigest()
-
-
-class _Content(FunctionElement[str]):
-    """All that an entry says, as one text that the database makes."""
-
-    type = sa.Text()
-    inherit_cache = True
-
-
-_SAID = "table_name, key, operation, before, after, actor, tenant, request_id"
-
-
-@compiles(_Content, "sqlite")
-def _sqlite_content(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"json_array(at, {_SAID})"
-
-
-@compiles(_Content, "postgresql")
-def _postgres_content(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"json_build_array(at AT TIME ZONE 'UTC', {_SAID})::text"
-
-
 def _texts() -> list[Any]:
     """The columns of an entry; the images as the text that they are."""
     return [sa.cast(c, sa.Text()).label(c.name) if c.name in _IMAGES else c for c in CHANGES.columns]
 
 
-_WAITING = sa.select(CHANGES.c.id).where(CHANGES.c.position.is_(None)).limit(1)
-_LAST = (
-    sa.select(CHANGES.c.position, CHANGES.c.hash)
-    .where(CHANGES.c.position.is_not(None))
-    .order_by(CHANGES.c.position.desc())
-    .limit(1)
-)
-_CONTENT = _Content().label("content")
-_UNSEALED = (
-    sa.select(CHANGES.c.id, _CONTENT).where(CHANGES.c.position.is_(None)).order_by(CHANGES.c.id).limit(SEALED_MAX)
-)
 _LINKS = (
-    sa.select(CHANGES.c.position, CHANGES.c.hash, CHANGES.c.operation, _CONTENT)
+    sa.select(CHANGES.c.position, CHANGES.c.hash, CHANGES.c.operation, Content().label("content"))
     .where(CHANGES.c.position > sa.bindparam("b_after"))
     .order_by(CHANGES.c.position)
     .limit(sa.bindparam("b_limit"))
 )
-#: Said to the drivers as it is, because it is done for every change there is.
-_SEAL = "UPDATE backstay_changes SET position = ?, hash = ? WHERE id = ?"
-_SEAL_TOGETHER = (
-    "UPDATE backstay_changes AS c SET position = v.position, hash = v.hash"
-    " FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS v (id, position, hash) WHERE c.id = v.id"
+_PLACED = CHANGES.c.position.is_not(None)
+_END = sa.select(CHANGES.c.position).where(_PLACED).limit(1)
+#: Each from an end of the index; SQLite would work out min() and max() together from the whole log.
+_BOUNDS = sa.select(
+    _END.order_by(CHANGES.c.position).scalar_subquery(), _END.order_by(CHANGES.c.position.desc()).scalar_subquery()
 )
-_BOUNDS = sa.select(sa.func.min(CHANGES.c.position), sa.func.max(CHANGES.c.position))
 _CHAIN = (
     sa.select(*_texts())
     .where(CHANGES.c.position > sa.bindparam("b_after"))

@@ -35,5 +35,7 @@ CHANGES = sa.Table(
 )
 _PLACED = CHANGES.c.position.is_not(None)
 sa.Index(f"{PREFIX}changes_position", CHANGES.c.position, unique=True, sqlite_where=_PLACED, postgresql_where=_PLACED)
-sa.Index(f"{PREFIX}changes_waiting", CHANGES.c.id, sqlite_where=~_PLACED, postgresql_where=~_PLACED)
+#: Of the entries that have none yet. SQLite would not look at an index of `id` alone, but at the whole log.
+_ORDER = (CHANGES.c.position, CHANGES.c.id)
+sa.Index(f"{PREFIX}changes_waiting", *_ORDER, sqlite_where=~_PLACED, postgresql_where=~_PLACED)
 sa.Index(f"{PREFIX}changes_row", CHANGES.c.table_name, CHANGES.c.key, CHANGES.c.id)

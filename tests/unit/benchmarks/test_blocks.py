@@ -63,4 +63,4 @@ def test_server_of_the_other_block_is_refused(arguments: list[str]) -> None:
 
 def test_every_name_can_be_asked_for() -> None:
     """The command line knows the servers of both blocks."""
-    assert set(command.KNOWN) == {*blocks.names(postgres=False), *blocks.names(postgres=True)}
+    assert set(command.KNOWN) == {*blocks.known(postgres=False), *blocks.known(postgres=True)}

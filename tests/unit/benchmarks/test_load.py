@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from benchmarks import load
+from benchmarks import load, workload
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED_HEAD = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -90,3 +90,22 @@ def test_closed_connection_is_a_failure() -> None:
     """A server that hangs up on a keep-alive client is not measured as if it had answered."""
     with answering(PLAIN, close_after=1) as port, pytest.raises(ConnectionError):
         drive(port)
+
+
+def test_each_request_with_a_key_has_one_of_its_own() -> None:
+    """A key that came twice would be answered from its record; what else is sent stays as it is."""
+    request = workload.Request("POST", "/x", body={"value": 1}, keyed=True).render()
+    near, far = socket.socketpair()
+    with near, far:
+        client = load.Client.__new__(load.Client)
+        client.socket = near
+        send_to = load.sender([request])
+        sent: list[bytes] = []
+        for _ in range(3):
+            send_to(client)
+            sent.append(far.recv(4_096))
+    keys = {one[one.index(b"key-") :][: len(workload.KEY)] for one in sent}
+    assert len(keys) == 3
+    assert workload.KEY.encode() not in keys
+    for one, key in zip(sent, (one[one.index(b"key-") :][: len(workload.KEY)] for one in sent), strict=True):
+        assert one.replace(key, workload.KEY.encode()) == request
