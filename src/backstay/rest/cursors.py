@@ -33,7 +33,7 @@ class Cursor:
 def digest(resource: str, order: Sequence[OrderKey]) -> str:
     """What a cursor must share with the request that uses it."""
     text = "|".join([resource, *(("-" if key.descending else "") + ".".join(key.path) for key in order)])
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=6).hexdigest()
 
 
 def encode(order_digest: str, values: Sequence[Any], *, backward: bool) -> str:
