@@ -73,10 +73,6 @@ class Engine:
         self.transactions: Transactions
         self.hooks: HookedWrites
         self._refusals = Refusals(catalog, dialect, database, self.standing)
-        #: Called after a row of a resource was deleted, by the resource's current name.
-        self.deleted: dict[str, Callable[[Context], Awaitable[None]]] = {}
-        #: Called after one was updated or restored.
-        self.changed: dict[str, Callable[[Context], Awaitable[None]]] = {}
 
     def under(self, catalog: Catalog) -> Engine:
         """The same engine under the names of another version of the API; it shares all but what knows names.
@@ -249,9 +245,6 @@ class Engine:
         if row is None:
             await self._explain(resource, key, "update", context, version)
             raise NotFoundError(resource.name, ",".join(key))
-        after = self.changed.get(resource.origin.name)
-        if after is not None:
-            await after(context)
         return statement, row
 
     async def delete(
@@ -268,20 +261,19 @@ class Engine:
         if await self._hooked(resource, "delete", context, key, {}, write) is None:
             await self._explain(resource, key, "delete", context, version)
             raise NotFoundError(resource.name, ",".join(key))
-        after = self.deleted.get(resource.origin.name)
-        if after is not None:
-            await after(context)
 
     async def restore(self, resource: Resource, key: Sequence[str], context: Context) -> tuple[Statement, Row]:
         """Bring back the row with that key, which was deleted softly."""
         query = Restore(resource.name, tuple(range(len(key))))
         statement = self._prepare_write(query, context)
-        row = await self._write(statement, self._bind_keyed(statement, key, resource, key), resource, context, key)
+        values = self._bind_keyed(statement, key, resource, key)
+
+        async def write(_: dict[str, Any]) -> Row | None:
+            return await self._write(statement, values, resource, context, key)
+
+        row = await self._hooked(resource, "restore", context, key, {}, write)
         if row is None:
             raise NotFoundError(resource.name, ",".join(key))
-        after = self.changed.get(resource.origin.name)
-        if after is not None:
-            await after(context)
         return statement, row
 
     def _bind_keyed(

@@ -15,6 +15,8 @@ from .hooks import Action, Hook, Hooks, Write
 from .observe import Log
 from .schema.resource import Resource
 
+Listener = Callable[[Context], Awaitable[None]]
+
 
 class HookedWrites:
     """Runs the hooks of one app.
@@ -25,10 +27,16 @@ class HookedWrites:
 
     def __init__(self, hooks: Hooks, log: Log) -> None:
         self._hooks, self._log = hooks, log
+        self._told: dict[tuple[str, Action], Listener] = {}
+
+    def tell(self, table: str, actions: Sequence[Action], listener: Listener) -> None:
+        """Call a function of the product's own behind the hooks of such writes of a table, in their transaction."""
+        self._told |= {(table, action): listener for action in actions}
 
     def watch(self, resource: Resource, action: Action) -> bool:
-        """Whether a write of a resource has hooks, and so needs a transaction."""
-        return self._hooks.watch(resource.table.name, action)
+        """Whether a write of a resource has hooks, or somebody is told of it, and so needs a transaction."""
+        name = resource.table.name
+        return (name, action) in self._told or self._hooks.watch(name, action)
 
     async def run(
         self,
@@ -56,6 +64,8 @@ class HookedWrites:
             told.row = {names.get(name, name): value for name, value in shown.items()}
         for hook in self._hooks.of(table, action, "after"):
             await hook(told)
+        if (table, action) in self._told:
+            await self._told[table, action](context)
         later = Write(action, told.resource, context, None, told.key, dict(told.values), told.row)
         for hook in self._hooks.of(table, action, "committed"):
             transaction.committed.append(partial(self._behind, hook, later))

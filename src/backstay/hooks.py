@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from .context import Context
 
 When = Literal["before", "after", "committed"]
-Action = Literal["create", "update", "delete"]
-ACTIONS: tuple[Action, ...] = ("create", "update", "delete")
+Action = Literal["create", "update", "delete", "restore"]
+ACTIONS: tuple[Action, ...] = ("create", "update", "delete", "restore")
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Write:
     Attributes:
         session: an ORM session in the write's own transaction; behind the commit there is none.
         key: of the row, as in its path; empty before it is created.
-        values: what is to be set, by field; a hook that runs before may change it.
+        values: what is to be set, by field; a hook that runs before a create or an update may change it.
         row: the row as the API answers it, once it is written; none where it was deleted.
     """
 
@@ -89,6 +89,10 @@ class Hooked:
         """Call a function before a row is deleted."""
         return self._hook(model, ("delete",), "before")
 
+    def before_restore(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function before a row that was deleted softly is there again."""
+        return self._hook(model, ("restore",), "before")
+
     def after_create(self, model: Any) -> Callable[[Hook], Hook]:
         """Call a function with each new row, in its transaction."""
         return self._hook(model, ("create",), "after")
@@ -101,8 +105,12 @@ class Hooked:
         """Call a function when a row was deleted, in its transaction."""
         return self._hook(model, ("delete",), "after")
 
+    def after_restore(self, model: Any) -> Callable[[Hook], Hook]:
+        """Call a function with each row that is there again, in the transaction of its restore."""
+        return self._hook(model, ("restore",), "after")
+
     def after_commit(self, model: Any) -> Callable[[Hook], Hook]:
-        """Call a function behind the commit of a create, update or delete: what it does may be lost with the process.
+        """Call a function behind the commit of any of these writes: what it does may be lost with the process.
 
         What it raises is logged, and changes nothing of the answer.
         """

@@ -9,6 +9,7 @@ from .accounts import jwks
 from .accounts.wiring import Parts, Wired, wire
 from .auth.accounts import Accounts, Declared
 from .auth.tokens import Tokens
+from .check.trials import try_rules
 from .console.docs import Docs
 from .console.health import Health
 from .console.metrics import Metrics
@@ -90,6 +91,7 @@ def start(
     read_only = declared is None and not may_write(catalog)
     recorded = () if read_only else recorded
     dialect, database = open_database(config, read_only=read_only, recorded=recorded)
+    try_rules(catalog, dialect, database)
     observations = Observations()
     engine = Engine(catalog, dialect, database, config, observations)
     sessions = Sessions(config, database.turn, recorded)

@@ -43,9 +43,27 @@ async function item(slug: string): Promise<Game> {
 async function create(game: number, value: number): Promise<Score> {
   const { data, error } = await client.POST("/api/v1/scores", { headers, body: { game_id: game, value } });
   if (error) throw refusal(error);
-  // @ts-expect-error an answer is one row, not a page
+  // @ts-expect-error an answer is one row, or those of a list
   data.meta;
+  if ("meta" in data) throw new Error(`${data.meta.count} rows of one`);
   return data.data;
+}
+
+export async function several(...scores: components["schemas"]["ScoreCreate"][]): Promise<Score[]> {
+  const { data, error } = await client.POST("/api/v1/scores", { headers, body: scores });
+  if (error) throw refusal(error);
+  return "meta" in data ? data.data : [data.data];
+}
+
+export async function tidy(slug: string, wrong: number): Promise<Score[]> {
+  const scores = [{ value: 3 }, { id: wrong, _delete: true }] as const;
+  // @ts-expect-error a new score has a value
+  const none: components["schemas"]["GameUpdate"] = { scores: [{}] };
+  void none;
+  const params = { path: { key: slug } };
+  const { data, error } = await client.PATCH("/api/v1/games/{key}", { headers, params, body: { scores: [...scores] } });
+  if (error) throw refusal(error);
+  return data.data.scores ?? [];
 }
 
 async function mine(key: number | string, player: string): Promise<number | undefined> {

@@ -1,9 +1,11 @@
 """Nested writes: a row and the rows that belong to it are one body and one transaction."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -26,6 +28,8 @@ class Order(Base):
     note: Mapped[str | None]
     lines: Mapped[list["Line"]] = relationship(back_populates="order", passive_deletes=True)
     stamps: Mapped[list["Stamp"]] = relationship(passive_deletes=True)
+    gifts: Mapped[list["Gift"]] = relationship(passive_deletes=True)
+    seals: Mapped[list["Seal"]] = relationship(passive_deletes=True)
 
 
 class Line(Base):
@@ -48,6 +52,23 @@ class Stamp(Base):
     text: Mapped[str]
 
 
+class Gift(Base):
+    """Is given once, and stays as it is."""
+
+    __tablename__ = "gifts"
+
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id", ondelete="CASCADE"))
+    text: Mapped[str]
+
+
+class Seal(Base):
+    """Nobody writes it here."""
+
+    __tablename__ = "seals"
+
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id", ondelete="CASCADE"))
+
+
 class Shop:
     """An app with orders."""
 
@@ -57,12 +78,15 @@ class Shop:
         app.resource(Order, read=public, write=signed_in)
         app.resource(Line, read=public, create=signed_in, update=signed_in, delete=Line.amount < 100)
         app.resource(Stamp, read=public, write=has_role("admin"))
+        app.resource(Gift, read=public, create=signed_in)
+        app.resource(Seal, read=public)
         self.client = Client(app)
 
     def send(self, method: str, path: str, body: Any = None, *headers: tuple[bytes, bytes]) -> Answer:
         """A request."""
         given = [(b"content-type", b"application/json"), *headers]
-        return self.client.request(method, path, body=body, credential=bearer(7), headers=given)
+        path, _, query = path.partition("?")
+        return self.client.request(method, path, query, body=body, credential=bearer(7), headers=given)
 
     def lines(self) -> list[tuple[int, int, str, int]]:
         """(id, order, sku, amount) of each."""
@@ -179,3 +203,61 @@ def test_a_batch_may_nest(shop: Shop) -> None:
     answer = shop.send("POST", "/batch", {"operations": [create, more]})
     assert answer.status == 200, answer.body
     assert [line["sku"] for line in answer.data[1]["body"]["data"]["lines"]] == ["q", "r"]
+
+
+OBJECTS: list[tuple[str, str, Any, bool]] = [
+    *[(method, path, body, status != 400) for method, path, body, status, _ in REFUSED if status != 403],
+    ("POST", "/orders", {"code": "c", "lines": [{"sku": "q", "amount": 1, "_delete": True}]}, False),
+    ("POST", "/orders", {"code": "c", "lines": [{"id": 1, "sku": "q", "amount": 1}]}, False),
+    ("POST", "/orders", {"code": "c", "lines": [{"sku": "q", "amount": 1, "order": {}}]}, False),
+    ("POST", "/orders", {"code": "c", "notes": []}, False),
+    ("PATCH", "/orders/1", {"lines": [{"amount": 9}]}, False),
+    ("PATCH", "/orders/1", {"lines": [{"id": 1}, {"id": "2", "_delete": True}]}, True),
+    ("PATCH", "/orders/1", {"lines": [{"id": 1, "amount": 2, "_delete": False}]}, False),
+    ("PATCH", "/orders/1", {"lines": [{"id": 1, "amount": 2, "_delete": True}]}, False),
+    ("PATCH", "/orders/1", {"lines": [{"id": 1, "amount": "2"}]}, False),
+    ("PATCH", "/orders/1", {"lines": [{"id": 1, "version": 2}]}, False),
+    ("PATCH", "/orders/1", {"lines": [{"id": 1, "order_id": 2}]}, False),
+    ("PUT", "/orders/1", {"code": "a", "lines": [{"id": 1}, {"sku": "q", "amount": 3}]}, True),
+    ("PATCH", "/orders", {"note": "n", "lines": []}, False),
+    ("POST", "/orders", [{"code": "c"}, {"code": "d", "note": None}], True),
+    ("POST", "/orders", [{"code": "c", "lines": []}], False),
+    ("POST", "/orders", [], False),
+    ("POST", "/orders", [{"code": "c"}, [{"code": "d"}]], False),
+    ("POST", "/orders", [{"code": f"c{number}"} for number in range(1_001)], False),
+    ("POST", "/lines", [{"sku": "q", "amount": 1}], False),
+    ("POST", "/orders/1/lines", [{"sku": "q", "amount": 1}], False),
+    ("POST", "/orders/1/lines", {"sku": "q", "amount": 1}, True),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "fits"), OBJECTS)
+def test_the_document_admits_what_the_server_takes(shop: Shop, method: str, path: str, body: Any, fits: bool) -> None:
+    """A body that its schema refuses is refused (400); one that it admits is taken, or refused for rows there are."""
+    document = shop.app.openapi()
+    template = "/api/v1" + re.sub(r"/[0-9]+", "/{key}", path)
+    operation = document["paths"][template][method.lower()]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    admits = jsonschema_rs.validator_for({"components": document["components"], **schema}).is_valid(body)
+    query = "?code=zz" if (method, path) == ("PATCH", "/orders") else ""
+    answer = shop.send(method, path + query, body)
+    assert str(answer.status) in operation["responses"]
+    if answer.status == 400 and "is no row of" in answer.json["detail"]:
+        return  # no schema knows which rows there are
+    assert admits == fits, answer.body
+    assert (answer.status != 400) == fits, answer.body
+
+
+def test_only_what_somebody_may_do_is_said(shop: Shop) -> None:
+    """Forms for rules that admit somebody, and none deeper than one relation."""
+    schemas = shop.app.openapi()["components"]["schemas"]
+    assert schemas["OrderLinesRemoval"]["required"] == ["id", "_delete"]
+    assert schemas["OrderLinesChange"]["properties"].keys() == {"id", "sku", "amount"}
+    assert schemas["OrderLineCreate"]["properties"].keys() == {"sku", "amount"}
+    assert schemas["OrderCreate"]["properties"].keys() == {"code", "note", "lines", "stamps", "gifts"}
+    assert [form["$ref"].rpartition("/")[2] for form in schemas["OrderGiftsItem"]["oneOf"]] == [
+        "OrderGiftCreate",
+        "OrderGiftsChange",
+    ]
+    assert schemas["OrderGiftsChange"]["properties"].keys() == {"id"}
+    assert "seals" not in schemas["OrderUpdate"]["properties"]

@@ -15,6 +15,7 @@ from backstay.auth.revocations import _NEWS_MAX, revoke
 from backstay.auth.roles import grant_role, set_role, take_role
 from backstay.context import Principal, PrincipalKind
 from backstay.schema.base import utc_now
+from support.asgi import sync_engine
 from support.databases import DATABASES
 from support.people import PASSWORD, PEOPLE, People, Person, bearer_of, people_app
 
@@ -119,6 +120,56 @@ def give_role(client: People, user_id: int, role: str, *permissions: str) -> Non
             await grant_role(session, client.accounts().tables, user_id, role)
 
     client.loop.run_until_complete(given())
+
+
+REFUSE = {
+    "sqlite": ["CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'not now'); END"],
+    "postgresql": [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not now'; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ],
+}
+ALLOW = {"sqlite": "DROP TRIGGER refuse", "postgresql": "DROP TRIGGER refuse ON {table}"}
+
+
+@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_user_is_deleted_with_the_revocation_or_not_at_all(database: str, tmp_path: Path, batched: bool) -> None:
+    """What fails between the two, as a process that dies there, leaves the user and the sessions as they were."""
+    url = PEOPLE.copied(database, tmp_path)
+    with People(people_app(url)) as client:
+        credential = client.signed_in("ada@example.org")
+        client.signed_in("bob@example.org")
+        give_role(client, 2, "admin")
+        admin = bearer_of(client.login("bob@example.org"))
+        tables = client.accounts().tables
+        name = tables.revocations.name
+
+        def delete(*more: dict[str, str]) -> int:
+            if not batched:
+                return client.request("DELETE", "/people/1", credential=admin).status
+            operations = [{"method": "DELETE", "path": "/people/1"}, *more]
+            return client.post("/batch", {"operations": operations}, credential=admin).status
+
+        def told() -> int:
+            return len(client.run(sa.select(tables.revocations).where(tables.revocations.c.kind == "all")))
+
+        engine = sync_engine(url)
+        with engine.begin() as connection:
+            for statement in REFUSE[database]:
+                connection.exec_driver_sql(statement.format(table=name))
+        assert delete() >= 400
+        assert client.get("/people/1").status == 200
+        assert client.me(credential).status == 200
+        with engine.begin() as connection:
+            connection.exec_driver_sql(ALLOW[database].format(table=name))
+        engine.dispose()
+        if batched:
+            assert delete({"method": "DELETE", "path": "/people/99"}) == 404
+            assert (client.me(credential).status, told()) == (200, 0)
+        assert delete() in (200, 204)
+        assert (client.me(credential).status, told()) == (401, 1)
+        assert client.run(sa.select(tables.sessions).where(tables.sessions.c.user_id == 1)) == []
 
 
 def test_roles_and_permissions_hold_at_once(two: tuple[People, People]) -> None:

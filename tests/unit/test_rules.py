@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from backstay.cli import main
-from support.asgi import sync_engine
+from support.asgi import Client, quiet, sync_engine
 from support.databases import DATABASES
 from support.documents import ROOT
 from support.postgres import fresh_database
@@ -51,6 +51,7 @@ app.resource(
     update=(Paper.owner_id == me.id) & ~has_role("trainee"),
     delete=has_permission("papers.shred"),
     restore=has_role("boss"),
+    history=has_role("boss") | (Paper.owner_id == me.id),
     check=Paper.wage < 100,
     stamp={Paper.owner_id: me.id},
     fields={Paper.wage: FieldRule(read=has_role("boss") | (Paper.owner_id == me.id), write=has_role("boss"))},
@@ -171,7 +172,10 @@ def test_matrix_as_data(run: Any) -> None:
         "role trainee": "no",
         "permission papers.shred": "no",
     }
-    assert "restore" not in json.loads(text)["resources"]["firms"]["rules"]
+    assert rules["history"]["anonymous"] == "no"
+    assert rules["history"]["role boss"] == "yes"
+    assert rules["history"]["signed in"].endswith("AND papers.owner_id = me.id")
+    assert not {"restore", "history"} & json.loads(text)["resources"]["firms"]["rules"].keys()
 
 
 OURS = ("--as", "7", "--tenant", "1")
@@ -205,7 +209,33 @@ WHY: list[tuple[tuple[str, ...], bool, list[str]]] = [
     (("papers", "--action", "create"), False, ["✗ create: signed_in"]),
     (("papers/1", "--scope", "firms:read", *OURS), False, ["✗ the credential's scopes cover read"]),
     (("firms/1",), True, ["✓ read: public"]),
+    (("papers/1", "--action", "history"), False, ["✗ history: any of"]),
+    (("papers/1", "--action", "history", *OURS), True, ["✓ history: any of", "  ✓ read the field wage: any of"]),
+    (("papers/2", "--action", "history", *OURS), False, ["✓ read: any of", "✗ history: any of"]),
+    (("papers/3", "--action", "history", *OURS), False, ["✗ tenant: papers.tenant_id = me.tenant"]),
+    (("papers/4", "--action", "history", *OURS), False, ["✗ not deleted, or theirs to restore"]),
+    (("papers/4", "--action", "history", "--role", "boss", *OURS), True, ["✓ not deleted, or theirs to restore"]),
+    (("papers/1", "--action", "history", "--scope", "papers:write", *OURS), False, ["✗ the credential's scopes"]),
+    (("papers/99", "--action", "history", *OURS), False, ["✗ the row is in the table", "✗ the change log has what"]),
+    (("firms/1", "--action", "history"), False, ["✗ history: ~public"]),
 ]
+
+
+def test_why_a_row_that_is_gone_has_a_history(run: Any, url: str) -> None:
+    """The verdict is that of the log: who could have read what it last was may look."""
+    app = sys.modules["app"].app
+    app.config = quiet(url)
+
+    async def remove() -> None:
+        async with app.transaction() as session:
+            await session.execute(sa.text("DELETE FROM papers WHERE id = 1"))
+
+    with Client(app) as client:  # from here on, changes are recorded
+        client.loop.run_until_complete(remove())
+    for words, admitted in ((OURS, True), (("--as", "8", "--tenant", "1"), False)):
+        code, text = run("why", "app.py", "papers/1", "--action", "history", *words, "--database", url)
+        assert code == (0 if admitted else 1), text
+        assert f"{'✓' if admitted else '✗'} the change log has what it last was" in text
 
 
 def test_why(run: Any, url: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from ..auth.accounts import Accounts, Declared
 from ..auth.api_keys import START, ApiKeys
 from ..auth.authenticate import Authenticator
@@ -15,6 +17,7 @@ from ..config import Config
 from ..context import Context
 from ..db.lookups import Lookups
 from ..db.sessions import Sessions
+from ..db.transaction import Transaction
 from ..engine import Engine
 from ..http.custom import CustomEndpoints
 from ..observe import Log
@@ -85,25 +88,30 @@ def _providers(accounts: Accounts) -> Providers:
     return Providers(clients, FlowCookie(accounts.config, accounts.vault))
 
 
+def _session_of(context: Context) -> AsyncSession:
+    """The session of the write that is told of: what it revokes commits with it, or neither does."""
+    transaction: Transaction | None = context.transaction
+    assert transaction is not None, "a write that accounts are told of is a transaction"
+    return transaction.session
+
+
 def _forget_deleted(engine: Engine, accounts: Accounts) -> None:
     """A user whom the API deletes is forgotten everywhere; which one it was, the API's key may not say."""
 
     async def forget(context: Context) -> None:
-        async with accounts.sessions.begin(context) as session:
-            await revoke(session, accounts.tables, ALL, "")
+        await revoke(_session_of(context), accounts.tables, ALL, "")
 
     for resource in engine.catalog.declared.values():
         if resource.table.sql is accounts.tables.user:
-            engine.deleted[resource.name] = forget
+            engine.hooks.tell(resource.table.name, ("delete",), forget)
 
 
 def _forget_members(engine: Engine, accounts: Accounts, declared: DeclaredTenants) -> None:
     """A membership or a tenant that the API changes is looked up anew everywhere."""
 
     async def forget(context: Context) -> None:
-        async with accounts.sessions.begin(context) as session:
-            await revoke(session, accounts.tables, MEMBERS, "")
+        await revoke(_session_of(context), accounts.tables, MEMBERS, "")
 
     for resource in engine.catalog.declared.values():
         if resource.table.sql in (declared.table, declared.member_table):
-            engine.deleted[resource.name] = engine.changed[resource.name] = forget
+            engine.hooks.tell(resource.table.name, ("update", "delete", "restore"), forget)

@@ -16,16 +16,17 @@ import sqlalchemy as sa
 from ..auth.tenancy import DeclaredTenants
 from ..config import Config
 from ..errors import ForbiddenError, Problem, ValidationError
-from ..query.ir import Delete, Insert, Query, Restore, Select, Update
+from ..query.ir import Delete, History, Insert, KeysetPage, Query, Restore, Select, Update
 from ..query.planner import Planner
 from ..query.sight import Sight
+from ..rest.history import remembers
 from ..schema.policy import Folded, Policy, Standing, fold, fold_write, public
 from ..schema.resource import Catalog, Resource
 from .words import terms, words
 
-ACTIONS = ("read", "create", "update", "delete", "restore")
+ACTIONS = ("read", "create", "update", "delete", "restore", "history")
 YES, NO = "yes", "no"
-#: There is no such action: the resource is read-only, or its rows are deleted for good.
+#: There is no such action: the resource is read-only, its rows are deleted for good, or nobody sees their history.
 NEVER = "-"
 WHERE = "where "
 NO_NAMES = frozenset[str]()
@@ -105,6 +106,8 @@ def query_of(resource: Resource, action: str) -> Query:
             return Update(resource.name, (), key)
         case "delete":
             return Delete(resource.name, key)
+        case "history":
+            return History(resource.name, key, KeysetPage(1, ()))
         case _:
             return Restore(resource.name, key)
 
@@ -132,6 +135,8 @@ def _rules_of(planner: Planner, resource: Resource, standings: Mapping[str, Stan
 
 
 def _cell(planner: Planner, resource: Resource, action: str, standing: Standing) -> str:
+    if action == "history" and not remembers(resource):
+        return NEVER
     try:
         planner.plan(query_of(resource, action), standing)
     except ForbiddenError:
@@ -150,6 +155,8 @@ def _conditions(policy: Policy, action: str, standing: Standing) -> list[Folded]
             return [fold(policy.read, standing)]
         case "create":
             return [fold_write(policy.create, standing), fold_write(policy.check, standing)]
+        case "history":
+            return [fold(policy.read, standing), fold(policy.history, standing)]
         case "restore":
             return [fold(policy.read, standing), fold_write(policy.restore, standing)]
         case _:

@@ -50,7 +50,9 @@ def test_nothing_else_is_there(probe: Probe) -> None:
     assert probe.cells() == {{cell[:3] for cell in CELLS}}
 '''
 #: What may answer an action that is admitted: on an empty database a row is missing, and a reference leads nowhere.
-_ADMITTED = {"read": (200,), "create": (201, 400, 409), "update": (404,), "delete": (404,), "restore": (404,)}
+_ADMITTED = {"read": (200,), "create": (201, 400, 409)} | dict.fromkeys(
+    ("update", "delete", "restore", "history"), (404,)
+)
 #: And one that is admitted for some rows.
 _SOME = {"create": (201, 400, 403, 409)}
 #: What nobody may do has no route.

@@ -15,11 +15,13 @@ from sqlalchemy.sql import elements, operators
 
 from ..config import Config
 from ..context import Context, Principal
-from ..db.database import Database
+from ..db.database import Database, Row
+from ..db.opened import is_there
 from ..errors import ForbiddenError, OperatorError, Problem, ValidationError, perhaps
-from ..query.plan import Form, PlanShape, SelectPlan, Slot, Source
+from ..query.plan import Form, HistoryPlan, PlanShape, SelectPlan, Slot, Source
 from ..query.planner import Planner
 from ..query.sight import in_tenant
+from ..schema.change_log import CHANGES
 from ..schema.policy import Folded, Standing, fold, fold_write, me, standing_of
 from ..schema.resource import Catalog, Resource
 from ..sql.compiler import compile_plan
@@ -27,6 +29,8 @@ from ..sql.dialect import Dialect
 from .matrix import ACTIONS, query_of
 from .words import words
 
+#: The scopes of actions that have none of their own.
+_SCOPES = {"restore": "update", "history": "read"}
 _Fold = Callable[[sa.ColumnElement[bool], Standing], Folded]
 
 
@@ -83,6 +87,9 @@ class Why:
             return Term(f"{action} {path}: {problem.detail}", holds=False, terms=tuple(await asked.reasons()))
         else:
             admitted = await asked.holds(plan.source.rule) if key else True
+            if isinstance(plan, HistoryPlan) and not await asked.holds(rule=True):
+                admitted = await self._was_seen(plan, key, principal)
+                asked = replace(asked, gone=admitted)
         reasons = tuple(await asked.reasons())
         return Term(f"{action} {path}", holds=admitted, terms=reasons)
 
@@ -92,18 +99,28 @@ class Why:
         slots = tuple(Slot(column.name, column, Form.SCALAR) for column in columns)
         keyed = tuple((column, slot) for slot, column in enumerate(columns))
         plan = SelectPlan(source, None, (), None, PlanShape(columns), keyed, None, slots)
+        return bool(await self._rows(plan, key, principal))
+
+    async def _was_seen(self, plan: HistoryPlan, key: Sequence[str], principal: Principal) -> bool:
+        """Whether a row that is gone has a history: the log has what it last was, and they could have read it."""
+        if not await is_there(self._database, self._dialect, CHANGES, Context("", principal)):
+            return False
+        rows = await self._rows(plan, key, principal)
+        return bool(rows) and rows[0][-1] is not None
+
+    async def _rows(self, plan: SelectPlan | HistoryPlan, key: Sequence[str], principal: Principal) -> list[Row]:
         statement = compile_plan(plan, self._dialect)
         try:
             values = [read(raw) for read, raw in zip(statement.readers, key, strict=True)]
             asks = Context("", principal)
             found = self._database.read(statement, statement.parameters(values, asks), asks)
-            return bool(found if isinstance(found, list) else await found)
+            return found if isinstance(found, list) else await found
         except ValueError as error:
             raise OperatorError(
-                f"No row of {source.resource.name} can have the key {','.join(key)}: {error}."
+                f"No row of {plan.source.resource.name} can have the key {','.join(key)}: {error}."
             ) from None
         except ValidationError:
-            return False
+            return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +157,11 @@ def question_of(catalog: Catalog, action: str, path: str) -> Question:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One question; without a key the row is yet to be written."""
+    """One question; without a key the row is yet to be written.
+
+    Attributes:
+        gone: of a row that is not there, whether what it last was has a history; `None` of any other.
+    """
 
     why: Why
     resource: Resource
@@ -148,10 +169,11 @@ class _Asked:
     key: Sequence[str]
     principal: Principal
     standing: Standing
+    gone: bool | None = None
 
     async def holds(self, rule: Folded) -> bool | None:
-        """Whether a folded rule holds of the row; `None` when there is no row yet."""
-        if not self.key:
+        """Whether a folded rule holds of the row; `None` when there is no row yet, or no longer."""
+        if not self.key or self.gone is not None:
             return rule if isinstance(rule, bool) else None
         return await self.why.found(Source(self.resource, rule), self.key, self.principal)
 
@@ -160,22 +182,24 @@ class _Asked:
         policy, action = self.resource.policy, self.action
         found = await self._of_the_row() if self.key else []
         if self.principal.scopes is not None:
-            covered = self.standing.covers(self.resource.name, "update" if action == "restore" else action)
+            covered = self.standing.covers(self.resource.name, _SCOPES.get(action, action))
             found.append(Term(f"the credential's scopes cover {action}", covered))
         if action != "create":
             found.append(await self._labelled("read", policy.read, fold))
         if action != "read":
-            found.append(await self._labelled(action, getattr(policy, action), fold_write))
+            own = fold if action == "history" else fold_write
+            found.append(await self._labelled(action, getattr(policy, action), own))
         if action == "create" or action == "update":
             label = "check of the new row" if action == "create" else "check, of the row as it is"
             found.append(await self._labelled(label, policy.check, fold_write))
         for name, own in policy.fields.items():
-            if action in ("read", "create", "update") and name in self.resource.columns:
-                if action == "read" or own.write is None:
+            if action in ("read", "create", "update", "history") and name in self.resource.columns:
+                reads = action in ("read", "history")
+                if reads or own.write is None:
                     rule, folded = own.read, fold
                 else:
                     rule, folded = own.write, fold_write
-                verb = "read" if action == "read" else "write"
+                verb = "read" if reads else "write"
                 term = await self._labelled(f"{verb} the field {name}", rule, folded)
                 found.append(replace(term, decides=False))
         return found
@@ -183,6 +207,9 @@ class _Asked:
     async def _of_the_row(self) -> list[Term]:
         """That it is there, in the caller's tenant, and not deleted."""
         table = self.resource.table
+        if self.gone is not None:
+            text = "the change log has what it last was, which they could have read"
+            return [Term("the row is in the table", holds=False), Term(text, self.gone)]
         found = [Term("the row is in the table", await self.holds(rule=True))]
         if table.tenant is not None:
             said = words(table.columns[table.tenant].sql == me.tenant)
@@ -191,7 +218,10 @@ class _Asked:
             moment = table.columns[table.deleted].sql
             rule = moment.is_not(None) if self.action == "restore" else moment.is_(None)
             label = "deleted" if self.action == "restore" else "not deleted"
-            found.append(Term(f"{label}: {words(rule)}", await self.holds(rule)))
+            if self.action == "history":
+                label, rule = "not deleted, or theirs to restore", sa.or_(rule, self.resource.policy.restore)
+            text = f"{label}: {words(rule, table.sql)}"
+            found.append(Term(text, await self.holds(fold(rule, self.standing))))
         return found
 
     async def _labelled(self, label: str, rule: sa.ColumnElement[bool], folded: _Fold) -> Term:

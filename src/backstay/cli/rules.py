@@ -57,7 +57,7 @@ def why(
     permission: Annotated[list[str] | None, typer.Option(help="A permission of theirs; may be repeated.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A scope of their credential; may be repeated.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Key of the tenant that they act for.")] = None,
-    action: Annotated[str, typer.Option(help="read, create, update, delete or restore.")] = "read",
+    action: Annotated[str, typer.Option(help="read, create, update, delete, restore or history.")] = "read",
     database: Database = None,
     json: Json = False,
 ) -> None:

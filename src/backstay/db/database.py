@@ -91,6 +91,13 @@ class Database(Protocol):
         """
         ...
 
+    def refusal(self, statement: Statement, parameters: Sequence[Any]) -> str:
+        """What the database says against a statement that it is not to run, before it serves; empty when nothing.
+
+        A table or a column that is not there yet is nothing against it.
+        """
+        ...
+
     def turn(self, context: Context) -> AbstractAsyncContextManager[None]:
         """A block in which a session may write in one transaction; it has ended by the context's deadline.
 

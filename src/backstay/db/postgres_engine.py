@@ -36,6 +36,10 @@ POOL_MODES = ("session", "transaction")
 POOL_SIZE_MIN = 2
 
 
+#: A table or a column that a migration has yet to make, and one that the role may not look at.
+_NOT_THERE = frozenset({"42P01", "42703", "42501"})
+
+
 class PostgresDatabase:
     """See `database.Database`.
 
@@ -57,7 +61,7 @@ class PostgresDatabase:
             raise unreachable(config.database_url, error) from None
         if recorded:
             record_changes(first, recorded)
-        opener = Opener(conninfo, first, prepare=config.pool_mode == "session")
+        self._opener = opener = Opener(conninfo, first, prepare=config.pool_mode == "session")
         self._primary = Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
         urls = [url.strip() for url in config.replicas.split(",") if url.strip()]
         self._replicas = Replicas(self._primary, [self._replica_pool(url) for url in urls]) if urls else None
@@ -143,6 +147,11 @@ class PostgresDatabase:
             self._slow[job.statement] = True
         elif seconds < QUICK_S and self._slow:
             self._slow.pop(job.statement, None)
+
+    def refusal(self, statement: Statement, parameters: Sequence[Any]) -> str:
+        """See `database.Database`."""
+        code, said = self._opener.explained(statement.text, parameters)
+        return "" if code in _NOT_THERE else said
 
     @asynccontextmanager
     async def turn(self, context: Context) -> AsyncGenerator[None]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from .postgres_connect import connect
+from .postgres_errors import state_of
 from .postgres_wire import Events, Wire
 
 #: After a failed attempt to connect, requests are refused at once for so long.
@@ -39,6 +41,19 @@ class Opener:
     def down(self) -> bool:
         """Whether the last attempt failed just now."""
         return time.monotonic() < self._down_until
+
+    def explained(self, text: str, parameters: Sequence[Any]) -> tuple[str, str]:
+        """The code and the message of PostgreSQL's refusal of a statement, which is not run; empty when it has none.
+
+        It is for the time before anybody is served: it blocks, and asks the first connection.
+        """
+        if self._first is None:
+            return "", ""
+        result = self._first.exec_params(f"EXPLAIN {text}".encode(), parameters)
+        if not result.error_message:
+            return "", ""
+        said = result.error_message.decode(errors="replace").strip().splitlines()[0]
+        return state_of(result), said.removeprefix("ERROR:").strip()
 
     async def open(self, events: Events) -> Wire | None:
         """A new connection; `None` when there is none to be had now."""

@@ -67,6 +67,10 @@ class _Budget:
         return self.calls > self.calls_max
 
 
+#: What a migration has yet to make.
+_NOT_THERE = ("no such table", "no such column")
+
+
 class SqliteDatabase:
     """See `database.Database`.
 
@@ -182,6 +186,15 @@ class SqliteDatabase:
             return await self._writer.submit(statement, parameters, context)
         finally:
             _count(statement, context, time.perf_counter() - started)
+
+    def refusal(self, statement: Statement, parameters: Sequence[Any]) -> str:
+        """See `database.Database`."""
+        try:
+            self._reader.execute(f"EXPLAIN {statement.text}", parameters).fetchall()
+        except (apsw.Error, TypeError, ValueError, OverflowError) as error:
+            said = str(error)
+            return "" if said.startswith(_NOT_THERE) else said
+        return ""
 
     def turn(self, context: Context) -> AbstractAsyncContextManager[None]:
         """A block in which a session writes, and the writer does not."""

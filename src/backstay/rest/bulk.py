@@ -165,7 +165,7 @@ class Bulk:
             hint = "Send Content-Type: application/x-ndjson or text/csv."
             raise Problem("UNSUPPORTED_MEDIA_TYPE", f"The body's Content-Type is {shown}.", hint=hint)
         # Who may create nothing learns nothing of the rows; a file without any is refused, too.
-        self._engine.prepare(Insert(self._resource.name, ()), self._engine.standing(request.context.principal))
+        self._engine.check(Insert(self._resource.name, ()), (), self._engine.standing(request.context.principal))
         contract = self._contract(request, Action.CREATE)
         stream = io.BytesIO(await request.body())
         found = read_csv(stream, contract.columns) if media == b"text/csv" else read_ndjson(stream)
@@ -180,7 +180,7 @@ class Bulk:
             failed = 0
             for record in records:
                 try:
-                    await self._engine.insert(self._resource, _record(record, contract), request.context)
+                    await self._made(_record(record, contract), request.context)
                 except Problem as problem:
                     if not problem.errors and problem.code != "MALFORMED_JSON":
                         raise
@@ -192,6 +192,14 @@ class Bulk:
             return Response(200, self._envelope.item(report), [JSON_TYPE])
 
         return await answered(self._engine.transactions, request.context, work)
+
+    async def _made(self, fields: dict[str, Any], context: Context) -> None:
+        """A row of a file; of one that is refused, nothing remains of what its hooks wrote either."""
+        if not self._engine.hooks.watch(self._resource, "create"):
+            await self._engine.insert(self._resource, fields, context)
+            return
+        async with context.transaction.session.begin_nested():
+            await self._engine.insert(self._resource, fields, context)
 
 
 class _Refused:

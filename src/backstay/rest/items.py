@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
+from .. import hooks
 from ..config import Config
 from ..db.database import Row
 from ..engine import Engine, Rows, StaleError
@@ -205,7 +206,7 @@ class Items:
     async def _whole(
         self,
         request: Request,
-        action: Literal["create", "update", "delete"],
+        action: hooks.Action,
         work: Callable[[], Awaitable[Response]],
         *,
         nested: bool = False,
@@ -246,8 +247,12 @@ class Items:
     async def restore(self, request: Request) -> Response:
         """`POST /{resource}/{key}/restore`: a row that was deleted softly is there again."""
         _refuse_parameters(request)
-        statement, row = await self._engine.restore(self._resource, request.key, request.context)
-        return self.written.row(statement, row, 200)
+
+        async def work() -> Response:
+            statement, row = await self._engine.restore(self._resource, request.key, request.context)
+            return self.written.row(statement, row, 200)
+
+        return await self._whole(request, "restore", work)
 
     async def _fields(self, request: Request, action: Action, fixed: dict[str, Any] | None = None) -> Fields:
         """The fields of the body, and those that the path sets; only a row's own path may be repeated by its body."""

@@ -20,7 +20,7 @@ from ..query.ir import Compare, Group, Include, OffsetPage, Op, Parent, Select, 
 from ..query.payload import Action
 from ..query.sight import Sight
 from ..schema.model import Column
-from ..schema.resource import Resource
+from ..schema.resource import Catalog, Resource
 from ..sql.statement import Output, Statement
 from .contracts import Contracts
 
@@ -56,8 +56,8 @@ class Branch:
     links: tuple[tuple[Column, Column], ...]
 
 
-def branches(sight: Sight, resource: Resource) -> dict[str, Branch]:
-    """The relations of a resource that a body may have, by their name."""
+def branches(sight: Sight | Catalog, resource: Resource) -> dict[str, Branch]:
+    """The relations of a resource that a body may have, by their name: of a principal, or of anybody."""
     found: dict[str, Branch] = {}
     for name, child in sight.ways(resource).items():
         way = resource.relationships[name]
@@ -149,6 +149,7 @@ class Nested:
                     if child_key is None:
                         await self._create(branch, item, shown, context)
                     else:
+                        _check_links(branch, item, shown)
                         await self._change(branch, parent, key, child_key, item, context)
 
     async def shown(
@@ -191,11 +192,10 @@ class Nested:
             raise invalid(branch.child.key[0].name, "not_found", f"is no row of {branch.name} of this one.")
         names = {column.name for column in branch.child.key} | {remote.name for _, remote in branch.links}
         rest = {name: value for name, value in item.items() if name not in names}
-        removed = rest.pop(REMOVED, False)
-        if removed is True and not rest:
-            await self._engine.delete(branch.child, child_key, context)
-        elif removed is not False:
+        if REMOVED in rest and (len(rest) > 1 or rest[REMOVED] is not True):
             raise invalid(REMOVED, "invalid_value", "is true, and stands alone with the key.")
+        if REMOVED in rest:
+            await self._engine.delete(branch.child, child_key, context)
         elif rest:
             fields = self._validated(branch, Action.UPDATE, rest, context)
             await self._engine.update(branch.child, child_key, fields, context)
@@ -264,6 +264,18 @@ class _At:
             errors = [FieldError(f"{self._place}.{e.field}", e.code, e.message) for e in error.errors]
             detail = f"{self._place}: {error.detail}"
             raise Problem(error.code, detail, errors=errors, hint=error.hint, headers=error.headers) from None
+
+
+def _check_links(branch: Branch, item: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
+    """See that a child which is there stays where it is; what refers to its row may be repeated.
+
+    Raises:
+        ValidationError: it would belong to another.
+    """
+    keys = {column.name for column in branch.child.key}
+    for local, remote in branch.links:
+        if remote.name in item and remote.name not in keys and item[remote.name] != shown[local.name]:
+            raise invalid(remote.name, "read_only", "is set by the row that it belongs to.")
 
 
 def _key_of(branch: Branch, item: Mapping[str, Any]) -> list[str] | None:

@@ -15,7 +15,8 @@ from .openapi_bounds import close, operations_of
 from .openapi_bulk import place_bulk
 from .openapi_custom import Joint, join
 from .openapi_history import place_history
-from .openapi_operations import Operations, json_answer, place, place_rows
+from .openapi_operations import Operations, json_answer, place_rows
+from .openapi_resources import place
 from .openapi_responses import LIFECYCLE, Answers
 from .openapi_schemas import Components, Json, labels_of
 

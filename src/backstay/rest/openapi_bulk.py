@@ -11,7 +11,8 @@ from ..query.payload import Action
 from ..schema.resource import Resource
 from . import openapi_parameters as parameters
 from .openapi_examples import body_example
-from .openapi_operations import BODY, Operations, request_body
+from .openapi_nested import body_alone
+from .openapi_operations import BODY, Operations
 from .openapi_schemas import Json
 from .routes import bulk_methods, collection_methods, exports
 
@@ -27,9 +28,6 @@ def place_bulk(operations: Operations, resource: Resource) -> None:
     if "DELETE" in methods:
         _write(operations, resource, base, None)
     if "POST" in collection_methods(resource):
-        most = operations.config.bulk_max
-        text = f" A list of up to {most} such objects creates all of them or none, and the answer is a list."
-        operations.paths[base]["post"]["description"] += text
         _import(operations, resource, f"{base}/import")
 
 
@@ -108,8 +106,7 @@ def _write(operations: Operations, resource: Resource, path: str, action: Action
         "responses": {"200": done, **operations.problems(409, *(() if action is None else BODY))},
     }
     if action is not None:
-        contract = operations.contract(resource, action)
-        operation["requestBody"] = request_body(operations, contract, f"{label.one}{action.value.title()}")
+        operation["requestBody"] = body_alone(operations, resource, action)
     name = f"{verb.lower()}{label.many}"
     operations.add("delete" if action is None else "patch", path, resource.name, name, operation)
 

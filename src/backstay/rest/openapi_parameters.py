@@ -91,9 +91,7 @@ def key_parameter(resource: Resource, components: Components) -> Json:
     """The path parameter `key`."""
     words = " and ".join(f"`{column.name}`" for column in resource.key)
     if len(resource.key) == 1:
-        key = resource.key[0]
-        schema = _address(key, components) if key.kind is Kind.INTEGER else _key_part(key)
-        return _path_parameter(f"The row's {words}.", schema)
+        return _path_parameter(f"The row's {words}.", key_schema(resource.key[0], components))
     joined = ",".join(column.name for column in resource.key)
     text = f"The row's {words}, joined by commas (`{joined}`); a comma inside a value is written `%2C`."
     parts = [_key_part(column) for column in resource.key]
@@ -104,6 +102,11 @@ def key_parameter(resource: Resource, components: Components) -> Json:
 
 def _path_parameter(description: str, schema: Json) -> Json:
     return {"name": "key", "in": "path", "required": True, "description": description, "schema": schema}
+
+
+def key_schema(column: Column, components: Components) -> Json:
+    """A part of a key: a number or its digits, or text."""
+    return _address(column, components) if column.kind is Kind.INTEGER else _key_part(column)
 
 
 def _key_part(column: Column) -> Json:

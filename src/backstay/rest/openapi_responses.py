@@ -156,6 +156,23 @@ class Answers:
             "content": {"application/json": content},
         }
 
+    def several(self, one: Json, ref: Json, most: int) -> Json:
+        """What a create answers: its one row, or as many as its list has, and then without the headers of one."""
+        known = _headers(self.config)
+        headers = dict(one["headers"])
+        for name in ("ETag", "Location"):
+            text = f"{known[name]['description']} A list has none."
+            loose = known[name] | {"description": text, "required": False}
+            headers[name] = self.components.add("headers", f"{name}OfOne", loose)
+        counted: Json = {"count": {"type": "integer", "format": "int32", "minimum": 1, "maximum": most}}
+        closed: Json = {"type": "object", "required": ["count"], "additionalProperties": False}
+        meta = self.components.add("schemas", "CreatedMeta", closed | {"properties": counted})
+        listed = {"type": "array", "items": ref, "minItems": 1, "maxItems": most}
+        content = dict(one["content"]["application/json"])
+        content["schema"] = {"oneOf": [content["schema"], self.envelope(listed, meta)]}
+        told = {"description": "The new row, or rows.", "headers": headers}
+        return told | {"content": {"application/json": content}}
+
     def page(self, ref: Json, rows: Any, description: str, *, keyset: bool) -> Json:
         """Many rows with their meta."""
         meta = self.components.add("schemas", "PageMeta", page_meta(self.config))

@@ -7,18 +7,20 @@ is a bound parameter that the engine fills from the principal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import elements, operators, visitors
+from sqlalchemy.sql import coercions, elements, operators, roles, visitors
 from sqlalchemy.sql.annotation import _deep_deannotate  # pyright: ignore[reportPrivateUsage]
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from ..context import Principal
-from ..errors import Action
+from ..errors import Action, OperatorError
 
 ME_PREFIX = "me_"
 FlagTest = Literal["public", "signed_in", "role", "permission"]
@@ -152,6 +154,8 @@ def has_permission(name: str) -> sa.ColumnElement[bool]:
     return Flag("permission", name)
 
 
+#: The rules of a Policy.
+RULES = ("read", "create", "update", "delete", "check", "restore", "history")
 _CLOSED = "no_replacement_traverse"
 _COMPARISONS = frozenset({operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge})
 
@@ -197,6 +201,18 @@ def _decided(rule: sa.ColumnElement[bool], standing: Standing) -> sa.ColumnEleme
     What `any()` and `has()` are given is marked as closed to replacement; it must be open to this one, and to that of
     a table by its alias: it may speak of the outer row.
     """
+    return _without_flags(rule, lambda flag: flag.holds(standing))
+
+
+def said_of_rows(rule: sa.ColumnElement[bool]) -> sa.ColumnElement[bool] | None:
+    """All that a rule says to whomever, with every Flag in it taken to hold; `None` when it is made of them alone."""
+    plain = (Flag, elements.BooleanClauseList, elements.Grouping, elements.True_, elements.False_)
+    if all(isinstance(element, plain) for element in visitors.iterate(rule)):
+        return None
+    return _without_flags(rule, lambda flag: True)
+
+
+def _without_flags(rule: sa.ColumnElement[bool], holds: Callable[[Flag], bool]) -> sa.ColumnElement[bool]:
     inside = list(visitors.iterate(rule))
     if not any(isinstance(element, Flag) or _CLOSED in cast(Any, element)._annotations for element in inside):
         return rule
@@ -205,7 +221,7 @@ def _decided(rule: sa.ColumnElement[bool], standing: Standing) -> sa.ColumnEleme
     def replace(element: Any, **kw: Any) -> Any:
         if not isinstance(element, Flag):
             return None
-        return sa.true() if element.holds(standing) else sa.false()
+        return sa.true() if holds(element) else sa.false()
 
     return visitors.replacement_traverse(opened, {}, replace)
 
@@ -257,6 +273,27 @@ def depends_on_row(rule: sa.ColumnElement[bool]) -> bool:
     return any(isinstance(element, sa.Column) for element in visitors.iterate(rule))
 
 
+def as_rule(given: Any, what: str) -> sa.ColumnElement[bool]:
+    """A rule as an expression: a mapped attribute, such as `Page.open`, is one of its column.
+
+    Raises:
+        OperatorError: it is none.
+
+    Example:
+        >>> as_rule(public, "read")
+        public
+    """
+    if isinstance(given, sa.ColumnElement | sa.TextClause):
+        return cast("sa.ColumnElement[bool]", given)
+    try:
+        if not isinstance(given, bool | FunctionType):
+            return coercions.expect(roles.WhereHavingRole, given)
+    except ArgumentError:
+        pass
+    hint = "write public, nobody, signed_in, has_role(...) or an expression such as Score.player_id == me.id"
+    raise OperatorError(f"{what}={given!r} is no rule: {hint}.")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldRule:
     """Rules of one field, beside those of its rows.
@@ -272,6 +309,12 @@ class FieldRule:
     read: sa.ColumnElement[bool] = public
     write: sa.ColumnElement[bool] | None = None
     refer: sa.ColumnElement[bool] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("read", "write", "refer"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, as_rule(given, name))
 
     @property
     def rules(self) -> tuple[sa.ColumnElement[bool], ...]:
@@ -310,13 +353,17 @@ class Policy:
     stamp: Mapping[str, Any] = field(default_factory=dict[str, Any])
     fields: Mapping[str, FieldRule] = field(default_factory=dict[str, FieldRule])
 
+    def __post_init__(self) -> None:
+        for name in RULES:
+            object.__setattr__(self, name, as_rule(getattr(self, name), name))
+
     def rule(self, action: Action) -> sa.ColumnElement[bool]:
         """The rule of one action."""
         return cast("sa.ColumnElement[bool]", getattr(self, action))
 
     def names(self, test: FlagTest) -> frozenset[str]:
         """Every role, or permission, that its rules name."""
-        rules = [self.read, self.create, self.update, self.delete, self.check, self.restore, self.history]
+        rules = [cast("sa.ColumnElement[bool]", getattr(self, name)) for name in RULES]
         for own in self.fields.values():
             rules += own.rules
         return _NONE.union(*(names_in(rule, test) for rule in rules))

@@ -20,17 +20,20 @@ from ..query.plan import (
     HistoryPlan,
     InsertPlan,
     Plan,
+    PlanShape,
     ReferrersPlan,
     SelectPlan,
     Slot,
+    Source,
     UpdatePlan,
 )
 from ..schema.base import utc_now
 from ..schema.kinds import facts_of, kind_of
 from ..schema.model import Column, Kind, Table
 from ..schema.policy import ME_PREFIX
+from ..schema.resource import Resource
 from .claims import CLAIM_FINGERPRINT, CLAIM_KEY, with_claim
-from .dialect import BY, Dialect
+from .dialect import BY, Dialect, Expression, fixed
 from .history import build_history, past_rows
 from .keysets import build_keyset_list
 from .reads import build_aggregate, build_item, build_list
@@ -68,6 +71,16 @@ def compile_plain_insert(plan: InsertPlan, dialect: Dialect) -> tuple[Statement,
     defaults: dict[str, Any] = {str(column.key): column.default for column in tree.table.columns}
     names: Sequence[str] = tree.compile(dialect=dialect.core).positiontup or ()
     return statement, tuple(not _is_slot(name) and _shared(defaults.get(name)) for name in names)
+
+
+def compile_rule(resource: Resource, rule: Expression, dialect: Dialect) -> tuple[Statement, list[str]]:
+    """The Statement of a rule alone, to be tried, and the names of other tables that it speaks of, as of its own."""
+    plan = SelectPlan(Source(resource, rule), None, (), None, PlanShape(()), (), None, ())
+    scope = _scope(plan, dialect)
+    rows = scope.alias(resource.table.sql)
+    tree = sa.select(fixed("1").label("holds")).select_from(rows).where(*scope.rule(plan.source, rows))
+    others = [str(getattr(other, "name", "a subquery")) for other in tree.get_final_froms() if other is not rows]
+    return _compiled(scope, plan, "rule", tree, ()), others
 
 
 def _shared(default: Any) -> bool:
@@ -229,6 +242,9 @@ def _claim_binder(name: str) -> Binder:
 
 
 def _stored(sql_type: Any, dialect: Dialect) -> Callable[[Any], Any]:
+    if isinstance(sql_type, sa.JSON.JSONElementType):
+        written = sql_type.dialect_impl(dialect.core).bind_processor(dialect.core)
+        return lambda value: dialect.plain(value if written is None else written(value))
     if kind_of(sql_type) in (None, Kind.ANY):
         return dialect.plain
     column = _column_like(sql_type)

@@ -11,7 +11,8 @@ from sqlalchemy.sql import visitors
 from ..query.plan import InsertPlan, ReferrersPlan, UpdatePlan
 from ..schema.base import current_instant, utc_now
 from .dialect import Expression, fixed
-from .scope import Scope, me_as, on_alias
+from .rules import me_as, on_alias
+from .scope import Scope
 from .statement import Output
 
 Built = tuple[Any, tuple[Output, ...]]

@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.sql import operators, visitors
-from sqlalchemy.sql.elements import ClauseList
 
 from ..query.ir import OffsetPage, Op, Test
 from ..query.plan import (
@@ -23,12 +21,9 @@ from ..query.plan import (
     Source,
     Step,
 )
-from ..schema.kinds import kind_of
 from ..schema.model import Column, Table
-from ..schema.policy import ME_PREFIX
 from .dialect import Dialect, Expression, Query, fixed
-
-Rows = sa.FromClause
+from .rules import Rows, on_alias
 
 
 class Scope:
@@ -180,54 +175,6 @@ class Scope:
         (assoc, remote), *_ = way.far_pairs
         inside = sa.select(between.c[assoc.key]).where(*links)
         return [rows.c[remote.key].in_(inside)], exists
-
-
-def on_alias(rule: Expression, table: Rows, rows: Rows) -> Expression:
-    """A rule about a table, said of an alias of it, and of the principal's values by their types.
-
-    Inside a subquery that reads the table itself, its columns are that subquery's.
-    """
-
-    def replace(element: Any, **kw: Any) -> Any:
-        if rows is not table and isinstance(element, sa.Select) and _reads(cast(Any, element), table):
-            return on_alias(cast(Any, element), table, table)
-        if isinstance(element, sa.BindParameter):
-            if cast(Any, element).expanding:
-                return _listed(cast(Any, element))
-            return me_as(cast(Any, element), cast(Any, element).type)
-        if rows is not table and isinstance(element, sa.Column) and cast(Any, element).table is table:
-            key: str = cast(Any, element).key
-            return rows.c[key]
-        return None
-
-    return visitors.replacement_traverse(rule, {}, replace)
-
-
-def _listed(values: Any) -> Any:
-    """The values of an `IN`, each a parameter: SQLAlchemy would tell them apart when it runs the statement itself."""
-    found = [sa.literal(value, values.type) for value in values.value]
-    if not found:
-        return sa.select(sa.null()).where(sa.false()).scalar_subquery()
-    return cast(Any, ClauseList(*found)).self_group(against=operators.in_op)
-
-
-def _reads(query: Any, table: Rows) -> bool:
-    """Whether a query says itself that it reads a table."""
-    return table in set(query._from_obj)  # a table that is annotated equals the one that it was
-
-
-def me_as(value: Any, sql_type: Any) -> Any:
-    """`me.id` as a value of a type: one that is compared with columns of two types is a parameter for each.
-
-    What is no value of the principal stays as it is.
-    """
-    name = str(value.key) if isinstance(cast(object, value), sa.BindParameter) else ""
-    if not name.startswith(ME_PREFIX):
-        return value
-    attribute = name.removeprefix(ME_PREFIX).partition("_")[0]
-    kind = kind_of(sql_type)
-    assert kind is not None, "a rule compares columns that the API can carry"
-    return sa.bindparam(f"{ME_PREFIX}{attribute}_{kind.name.lower()}", unique=False, type_=sql_type)
 
 
 def _test(expression: Expression, test: Test) -> Expression:

@@ -11,7 +11,8 @@ from ..query.plan import DeletePlan, InsertPlan, UpdatePlan
 from ..schema.base import current_instant
 from ..schema.model import Table
 from .dialect import fixed
-from .scope import Scope, me_as, on_alias
+from .rules import me_as, on_alias
+from .scope import Scope
 from .shapes import Joined, members_of
 from .statement import Output
 

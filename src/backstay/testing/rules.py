@@ -25,7 +25,7 @@ from . import SECRET, client, token
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
 
-_METHODS = {"read": "GET", "create": "POST", "update": "PATCH", "delete": "DELETE", "restore": "POST"}
+_METHODS = {"create": "POST", "update": "PATCH", "delete": "DELETE", "restore": "POST"}
 
 
 class Probe:
@@ -93,9 +93,9 @@ class Probe:
             if example is None:
                 return self._planned(standing, resource)
             body = {"json": example}
-        path += "/restore" if action == "restore" else ""
+        path += f"/{action}" if action in ("restore", "history") else ""
         headers = self._headers(standing, resource)
-        answer = await self._http.request(_METHODS[action], path, headers=headers, **body)
+        answer = await self._http.request(_METHODS.get(action, "GET"), path, headers=headers, **body)
         if answer.status_code == 201:  # others ask about rows that are not there
             async with self._app.transaction() as session:
                 await session.execute(sa.delete(cast(sa.Table, resource.table.sql)))
