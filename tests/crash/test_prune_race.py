@@ -25,7 +25,7 @@ WRITERS = 6
 TURNS = 24
 #: Entries of one transaction, so that a page and a step of pruning end in the middle of some.
 ROWS = 5
-KEPT_S = 0.25
+KEPT_S = 0.1
 
 
 class Base(ModelBase, DeclarativeBase):
@@ -75,7 +75,7 @@ async def write(app: Backstay, number: int) -> None:
             session.add_all(Cell(mark=f"{number}.{turn}.{row}") for row in range(ROWS))
             await session.flush()
             await asyncio.sleep(0.001)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
 
 
 async def prune(app: Backstay, race: Race) -> None:
@@ -129,7 +129,6 @@ def test_pruning_takes_nothing_from_who_reads_in_time(
 ) -> None:
     """Pages and steps are small, so that they meet; the last entries are the same for everybody."""
     monkeypatch.setattr(log, "PRUNED_MAX", 17)
-    monkeypatch.setattr(log, "SEALED_MAX", 50)
     url = empty_database(database, tmp_path, Base.metadata)
     race = Race()
     quick: list[tuple[float, Change]] = []

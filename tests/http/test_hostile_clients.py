@@ -239,7 +239,8 @@ def test_three_hundred_slow_clients_are_closed_and_harm_nobody(server: Server) -
 
     alone, beside, closed = run(talk())
     assert len(closed) == 300
-    assert max(closed) < CLOSED_S
+    late = [(DRIPS[number % len(DRIPS)], seconds) for number, seconds in enumerate(closed) if seconds >= CLOSED_S]
+    assert not late
     assert beside <= 2 * alone, f"{beside * 1e3:.2f} ms, alone {alone * 1e3:.2f} ms"
     assert "failure" not in server.log
 

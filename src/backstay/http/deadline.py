@@ -34,6 +34,7 @@ async def in_time(app: Application, request: Request, send: Send) -> None:
         if not task.done() and request.sent:
             await asyncio.wait({task})
     finally:
+        send = _nobody  # a framework may keep an error, and that its frames: from there nothing leads to the server
         if not task.done():
             abandoned = True
             task.cancel()
@@ -42,6 +43,10 @@ async def in_time(app: Application, request: Request, send: Send) -> None:
     if abandoned:
         raise Problem("DEADLINE_EXCEEDED", "There was no answer before the deadline.")
     task.result()
+
+
+async def _nobody(message: MutableMapping[str, Any]) -> None:
+    """Where messages go that come too late."""
 
 
 def _forget(task: asyncio.Future[None]) -> None:

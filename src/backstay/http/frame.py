@@ -26,7 +26,7 @@ from .custom import CONTEXT_KEY
 from .deadline import in_time
 from .headers import Outgoing
 from .messages import PROBLEM_TYPE, Application, Receive, Request, Response, Scope, Send, Streamed
-from .patience import Patience
+from .patience import CLOSE, Patience
 from .proxies import Proxies
 from .quotas import UNLIMITED, Quotas, address_of
 
@@ -49,8 +49,6 @@ _SINGLE = (
 )
 #: Whoever is in front may have read any other as no body at all.
 _TRANSFERS = frozenset({None, b"chunked"})
-#: Where readers may disagree on where a request ends, nothing after it is read.
-_CLOSE = (("connection", "close"),)
 FLUSH_S = 0.2
 #: What the log says of a request whose client went away before an answer.
 _DISCONNECTED = 499
@@ -231,11 +229,11 @@ class Frame:
             names = [name for name, _ in given]
             twice = next((name for name in _SINGLE if names.count(name) > 1), None)
             if twice is not None:
-                raise Problem("MALFORMED_REQUEST", f"The header {twice.decode()} is there twice.", headers=_CLOSE)
+                raise Problem("MALFORMED_REQUEST", f"The header {twice.decode()} is there twice.", headers=CLOSE)
             if b"cookie" in headers:  # HTTP/2 may send each cookie by itself (RFC 9113, 8.2.3)
                 headers[b"cookie"] = b"; ".join(value for name, value in given if name == b"cookie")
         if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            raise Problem("MALFORMED_REQUEST", "Transfer-Encoding may only be chunked.", headers=_CLOSE)
+            raise Problem("MALFORMED_REQUEST", "Transfer-Encoding may only be chunked.", headers=CLOSE)
         accept = headers.get(b"accept")
         if accept is not None and request.path.startswith(self._bases):
             lowered = accept.lower()
@@ -270,6 +268,8 @@ class Frame:
             if not request.sent:
                 raise
             return self._failure(error, request)
+        finally:
+            request.let_go()
         if too_large:
             raise Problem("RESULT_TOO_LARGE", "The answer would be larger than this server sends.")
         return seen
@@ -304,6 +304,7 @@ class Frame:
     def _failure(self, error: Exception, request: Request) -> Response:
         """An error nobody planned for: the log has the cause, the caller its request id."""
         cause = "".join(traceback.format_exception(error))
+        error.__traceback__ = None  # whoever keeps the error keeps nothing of the server with it
         self.log.event("error", "failure", request_id=request.context.request_id, error=repr(error), cause=cause)
         return self.problem(Problem("INTERNAL"), request)
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from ..context import Context, Receive
 from ..errors import Problem
 from ..observe import Series
-from .patience import Patience, body_until
+from .patience import CLOSE, Patience, body_until
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -168,8 +168,17 @@ class Request:
 
         return receive
 
+    def let_go(self) -> None:
+        """Read no more of it: the server ends a connection whose body nobody can read any further."""
+        self.receive = _gone
+        self.context.receive = None
+
     def _too_large(self) -> Problem:
-        return Problem("PAYLOAD_TOO_LARGE", f"A body may have {self.body_bytes_max} bytes.")
+        return Problem("PAYLOAD_TOO_LARGE", f"A body may have {self.body_bytes_max} bytes.", headers=CLOSE)
+
+
+async def _gone() -> MutableMapping[str, Any]:
+    return {"type": "http.disconnect"}
 
 
 class Response:

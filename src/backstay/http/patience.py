@@ -17,6 +17,8 @@ from ..errors import Problem
 GRACE_S = 10.0
 BYTES_PER_S = 1_024
 LOOK_S = 1.0
+#: Nothing can follow a body that nobody reads to its end; a server that is not told so may wait for it.
+CLOSE = (("connection", "close"),)
 
 
 class Patience:
@@ -48,10 +50,13 @@ class Patience:
             if task not in self._late:
                 raise
             task.uncancel()
-            raise Problem("REQUEST_TIMEOUT", "The body came too slowly.") from None
+            raise Problem("REQUEST_TIMEOUT", "The body came too slowly.", headers=CLOSE) from None
         finally:
             del self._until[task]
             self._late.discard(task)
+            del (
+                receive
+            )  # an error may keep this frame, and the server waits for a body as long as somebody could read it
 
     def _look(self) -> None:
         """Give up on who is late."""
