@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, update
+from sqlalchemy import ForeignKey, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from backstay import Backstay, FieldRule, ModelBase, SoftDelete, UuidKey, has_role, me, public, signed_in
+from backstay import Backstay, FieldRule, ModelBase, SoftDelete, UuidKey, has_role, me, nobody, public, signed_in
 from backstay.auth.tokens import Tokens
 from support.asgi import SECRET, Answer, Client, quiet
 from support.contract import Contract
@@ -67,6 +67,17 @@ class Log(Base):
     text: Mapped[str]
 
 
+class Safe(Base):
+    """Everybody sets its pin, which nobody sees; its owner sees its note, which editors set."""
+
+    __tablename__ = "safes"
+
+    title: Mapped[str]
+    owner_id: Mapped[int]
+    pin: Mapped[str | None]
+    note: Mapped[str | None]
+
+
 class Undoing:
     """An app whose changes can be undone."""
 
@@ -88,6 +99,16 @@ class Undoing:
         self.app.resource(Note, read=public, write=signed_in, restore=signed_in, history=signed_in)
         self.app.resource(Kinds, read=public, write=public, history=public)
         self.app.resource(Log, read=public, write=has_role("editor"), history=public)
+        self.app.resource(
+            Safe,
+            read=public,
+            write=signed_in,
+            history=signed_in,
+            fields={
+                Safe.pin: FieldRule(read=nobody, write=signed_in),
+                Safe.note: FieldRule(read=Safe.owner_id == me.id, write=has_role("editor")),
+            },
+        )
         self.client = Client(self.app)
         self.contract = Contract(self.app.openapi())
 
@@ -249,6 +270,71 @@ def test_soft_deletes_and_restores_are_undone(undoing: Undoing) -> None:
     assert undoing.send("GET", path).data["text"] == "x"
     assert undoing.undo(path).status == 204
     assert undoing.send("GET", path).status == 404
+
+
+def stored(undoing: Undoing) -> list[Any]:
+    """The safes as they are."""
+    rows: list[Any] = []
+
+    async def read() -> None:
+        async with undoing.app.transaction() as session:
+            rows.extend(await session.execute(select(Safe.title, Safe.pin, Safe.note).order_by(Safe.id)))
+
+    undoing.client.loop.run_until_complete(read())
+    return [tuple(row) for row in rows]
+
+
+def both(undoing: Undoing, index: int = 0) -> Answer:
+    """The answer to an undo in both of two safes, which has to be the same."""
+    first, second = (undoing.undo(f"/safes/{number}", index) for number in (1, 2))
+    assert first.status == second.status
+    if first.status == 200:
+        own = {"id": 0, "created_at": 0, "updated_at": 0}
+        assert first.data | own == second.data | own
+    if first.status >= 400:
+        assert first.json["errors"] == second.json["errors"]
+    return first
+
+
+def safes(undoing: Undoing, *rows: dict[str, Any]) -> None:
+    """Two safes of somebody else's that look the same."""
+    for row in rows:
+        assert undoing.send("POST", "/safes", {"title": "A", "owner_id": 9} | row, by=who(7, "editor")).status == 201
+
+
+def test_what_is_only_set_is_not_guessed(undoing: Undoing) -> None:
+    """To set the very value that a field had is undone as any other, which goes back."""
+    safes(undoing, {"pin": "1111"}, {"pin": "2222"})
+    for number in (1, 2):
+        assert undoing.send("PATCH", f"/safes/{number}", {"pin": "1111"}).status == 200
+    assert stored(undoing) == [("A", "1111", None), ("A", "1111", None)]
+    assert both(undoing).status == 200
+    assert stored(undoing) == [("A", "1111", None), ("A", "2222", None)]
+
+
+def test_what_is_not_shown_does_not_decide(undoing: Undoing) -> None:
+    """Whether a change, or one since, was also one of fields out of sight; newer values of those stay."""
+    safes(undoing, {"pin": "1"}, {"pin": "1"})
+    rows = {1: {"title": "B"}, 2: {"title": "B", "pin": "2", "note": "n"}}
+    for number, values in rows.items():
+        undoing.run(update(Safe).where(Safe.id == number).values(version=2, **values))
+    assert both(undoing).data["title"] == "A"
+    assert stored(undoing) == [("A", "1", None), ("A", "1", "n")]
+    undoing.run(update(Safe).where(Safe.id == 1).values(version=4))
+    undoing.run(update(Safe).where(Safe.id == 2).values(version=4, pin="3", note="m"))
+    assert both(undoing, 1).data["title"] == "B"
+    assert stored(undoing) == [("B", "1", None), ("B", "3", "m")]
+    assert both(undoing, 4).status == 409
+    assert {change["before"] and change["before"]["note"] for change in undoing.history("/safes/2")} == {None}
+
+
+def test_a_deleted_row_comes_back_whole(undoing: Undoing) -> None:
+    """Also what is not shown of it, whoever may set that; it decides nothing."""
+    safes(undoing, {}, {"pin": "1", "note": "n"})
+    assert both(undoing).status == 204
+    assert stored(undoing) == []
+    assert both(undoing).status == 201
+    assert stored(undoing) == [("A", None, None), ("A", "1", "n")]
 
 
 def test_values_of_every_kind_come_back(undoing: Undoing) -> None:

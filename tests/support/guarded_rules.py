@@ -198,6 +198,19 @@ def inverse(truth: Truth) -> Truth:
     return None if truth is None else not truth
 
 
+def by_row(rule: Rule | None) -> bool:
+    """Whether a rule says something about the row."""
+    match rule:
+        case None | Says():
+            return False
+        case Not(inner):
+            return by_row(inner)
+        case Join(_, parts):
+            return any(by_row(part) for part in parts)
+        case _:
+            return True
+
+
 WORDS = ("public", "nobody", "signed_in", "role:admin", "role:editor", "permission:p")
 FLAGS = st.sampled_from([Says(word) for word in WORDS])
 

@@ -40,11 +40,12 @@ def plan_history(resource: Resource, query: History, names: Names) -> HistoryPla
         names.slots[slot] = Slot("cursor", CHANGE_ID, Form.CURSOR)
     if len(query.page.slots) > 1 or any(query.page.nulls):
         names.refuse("cursor", "cursor", "is malformed.", "Start without a cursor.")
-    shape = names.shape(resource, None, ()) if query.change is None else PlanShape(tuple(kept_columns(resource)))
+    shape, kept = names.shape(resource, None, ()), None
     if query.change is not None:
         names.slots[query.change] = Slot("change", CHANGE_ID, Form.BODY)
+        kept = PlanShape(tuple(kept_columns(resource)))
     source = Source(resource, both(images.rule, history))
-    return HistoryPlan(source, images, shape, found, query.page, names.finish(), query.change)
+    return HistoryPlan(source, images, shape, found, query.page, names.finish(), query.change, kept)
 
 
 def kept_columns(resource: Resource) -> list[Column]:

@@ -269,6 +269,7 @@ class HistoryPlan:
         source: whose row it is: the rule of the row as it is now, or of its last image when it is gone.
         images: what holds of an image that is shown.
         change: the slot of the number of the only change that is asked for, beside the row as it is now.
+        kept: what is told of its images beside what is shown of them.
     """
 
     source: Source
@@ -278,6 +279,7 @@ class HistoryPlan:
     page: KeysetPage
     slots: tuple[Slot, ...]
     change: int | None = None
+    kept: PlanShape | None = None
 
 
 Plan = SelectPlan | AggregatePlan | InsertPlan | UpdatePlan | DeletePlan | ReferrersPlan | HistoryPlan

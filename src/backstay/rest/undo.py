@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -14,8 +15,10 @@ from ..errors import FieldError, ForbiddenError, NotFoundError, Problem, Validat
 from ..http.messages import Request, Response, pairs_of
 from ..query.history import kept_columns
 from ..query.ir import History, KeysetPage
-from ..query.payload import Action, type_of, writable_columns
+from ..query.payload import Action, Contract, type_of, writable_columns
+from ..query.sight import Sight
 from ..schema.model import Column
+from ..schema.policy import Standing
 from ..schema.resource import Resource
 from ..sql.statement import Output
 from ..transactions import answered
@@ -87,48 +90,62 @@ class Undo:
         raise NotFoundError(self._resource.name, ",".join(key))
 
     async def _undo(self, request: Request, change: dict[str, Any]) -> Response:
-        before, after, now = (cast("Image | None", change[name]) for name in ("before", "after", "now"))
-        standing = self._engine.standing(request.context.principal)
-        visible = self._contracts.of(self._resource, Action.UPDATE, standing).visible
+        """Only what is shown of a change decides the answer: what else it touched must not be found out by trying."""
+        kept = _Sides(*(change[f"kept_{name}"] for name in ("before", "after", "now")))
+        shown = _Sides(change["before"], change["after"], change["now"])
         match change["operation"]:
-            case "create" if after is not None:
-                return await self._delete(request, _same(after, now, set(after) - self._counted, visible))
-            case "delete" if before is not None:
-                if now is not None:
+            case "create" if kept.after is not None:
+                shown.check(set(shown.after or ()) - self._counted)
+                return await self._delete(request, kept.now or {})
+            case "delete" if kept.before is not None:
+                if kept.now is not None:
                     raise Problem("CONFLICT", "The row is there again.", hint="Change it instead.")
-                return await self._create(request, before)
-            case "update" if before is not None and after is not None:
-                touched = _different(before, after, set(after) - self._counted)
-                return await self._restore(request, before, touched, _same(after, now, touched, visible))
+                return await self._create(request, kept.before, shown.before or {})
+            case "update" if kept.before is not None and kept.after is not None:
+                return await self._restore(request, kept, shown)
             case _:
                 raise _forbidden(request, "a change of which you may not see both sides")
 
-    async def _restore(self, request: Request, before: Image, touched: set[str], now: Image) -> Response:
-        """Give the fields that a change touched their values again."""
+    async def _restore(self, request: Request, kept: _Sides, shown: _Sides) -> Response:
+        """Give the fields that a change touched their values again.
+
+        Those that are not shown stay as they are, where they were changed since.
+        """
         engine, resource, context = self._engine, self._resource, request.context
-        deleted = resource.table.deleted
-        if deleted is not None and touched == {deleted}:
+        before, deleted = kept.before or {}, resource.table.deleted
+        told = shown.touched() - self._counted
+        shown.check(told)
+        touched = kept.touched() - self._counted - kept.changed(set(before))
+        now = kept.now or {}
+        if deleted in touched and told <= {deleted}:
             if before[deleted] is not None:
                 return await self._delete(request, now)
             return self._written.row(*await engine.restore(resource, self._key(now), context), 200)
-        contract = self._contracts.of(resource, Action.UPDATE, engine.standing(context.principal))
-        if not touched or not touched <= contract.columns.keys():
+        standing = engine.standing(context.principal)
+        contract = self._contracts.of(resource, Action.UPDATE, standing)
+        if not told <= contract.columns.keys() or not (told or self._unseen(contract, standing)):
             raise _forbidden(request, "a change of what you may not set")
-        fields = contract.validate(_text({name: before[name] for name in touched}).encode())
-        statement, row = await engine.update(resource, self._key(now), fields, context, version=self._version(now))
+        given = {name: before[name] for name in touched if name in contract.columns}
+        fields, version = contract.validate(_text(given).encode()), self._version(now)
+        statement, row = await engine.update(resource, self._key(now), fields, context, version=version, touch=True)
         return self._written.row(statement, row, 200)
+
+    def _unseen(self, contract: Contract, standing: Standing) -> bool:
+        """Whether there are fields that may be set, and not be seen in every row."""
+        columns = Sight(self._engine.catalog, standing).columns(self._resource)
+        return any(name not in columns or columns[name].mask is not None for name in contract.columns)
 
     async def _delete(self, request: Request, now: Image) -> Response:
         version = self._version(now)
         await self._engine.delete(self._resource, self._key(now), request.context, version=version)
         return Response(204, b"", [])
 
-    async def _create(self, request: Request, before: Image) -> Response:
+    async def _create(self, request: Request, before: Image, shown: Image) -> Response:
         """Make a deleted row again, with its key and what nobody sets."""
         context, resource = request.context, self._resource
         contract = self._contracts.of(resource, Action.CREATE, self._engine.standing(context.principal))
         given = {name: value for name, value in before.items() if name in contract.columns}
-        if any(before.get(name) is not None and name not in given for name in writable_columns(resource)):
+        if any(shown.get(name) is not None and name not in given for name in writable_columns(resource)):
             raise _forbidden(request, "the delete of what you may not set")
         kept = {n: value for n, value in before.items() if n not in given and self._keeps(self._columns[n])}
         if resource.table.version is not None:
@@ -181,22 +198,35 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _different(one: Image, other: Image, names: set[str]) -> set[str]:
-    return {name for name in names if _text(one[name]) != _text(other[name])}
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """A row before a change, after it, and now; `None` where there was no row."""
 
+    before: Image | None
+    after: Image | None
+    now: Image | None
 
-def _same(after: Image, now: Image | None, names: set[str], visible: frozenset[str]) -> Image:
-    """The row as it is, if it still has what a change wrote.
+    def touched(self) -> set[str]:
+        """What the change gave another value."""
+        before, after = self.before or {}, self.after or {}
+        return {name for name in after if _text(before[name]) != _text(after[name])}
 
-    Raises:
-        Problem: `CONFLICT` with the fields that were changed since, as far as they may be known.
-    """
-    if now is None:
-        raise Problem("CONFLICT", "The row was deleted since.", hint="Undo the delete first.")
-    other = _different(after, now, names)
-    if other:
-        raise _changed(other & visible)
-    return now
+    def changed(self, names: set[str]) -> set[str]:
+        """Which of some fields have another value now than after it."""
+        after, now = self.after or {}, self.now or {}
+        return {name for name in names if name not in now or _text(after[name]) != _text(now[name])}
+
+    def check(self, names: set[str]) -> None:
+        """Refuse to undo what was changed since.
+
+        Raises:
+            Problem: `CONFLICT` with the fields.
+        """
+        if self.now is None:
+            raise Problem("CONFLICT", "The row was deleted since.", hint="Undo the delete first.")
+        other = self.changed(names)
+        if other:
+            raise _changed(other)
 
 
 def _forbidden(request: Request, what: str) -> ForbiddenError:

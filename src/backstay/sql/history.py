@@ -40,8 +40,13 @@ def build_history(scope: Scope, plan: HistoryPlan) -> Built:
     joined = Joined(change)
     joined.origin = origin
     members = _members(scope, plan, change, (before, after), joined)
-    if plan.change is not None:
+    if plan.kept is not None:
         there = now.c[plan.key[0][0].sql.key].is_not(None)
+        sides = {"before": (before, before.c[CHANGE].is_not(None)), "after": (after, after.c[CHANGE].is_not(None))}
+        sides["now"] = (now, there)
+        for name, (rows, exists) in sides.items():
+            kept = json_of(scope, plan.kept, rows, joined)
+            members.append((f"kept_{name}", sa.case((exists, kept), else_=sa.null())))
         members.append(("now", sa.case((there, json_of(scope, plan.shape, now, joined)), else_=sa.null())))
     item = object_of(scope, members, joined)
     seen = sa.or_(before.c[CHANGE].is_not(None), after.c[CHANGE].is_not(None))
