@@ -57,14 +57,12 @@ class Stage:
     Attributes:
         told: what may be known of each write; where two worlds differ in it, answers may.
         changed: whether anything was written, be it undone later.
-        of_itself: whether a rule about a row depends on that row as a related one. PostgreSQL takes it as it was
-            before the statement, SQLite as it is.
     """
 
     def __init__(self, world: Hall, who: Who, *, silent: bool = False) -> None:
         self.world, self.who, self.silent = world, who, silent
         self.told: list[Any] = []
-        self.changed = self.of_itself = False
+        self.changed = False
 
     def create(self, model: Guarded, given: Row, kept: Row | None = None) -> int:
         """A new row; its key.
@@ -153,15 +151,6 @@ class Stage:
         if not self.silent:
             truths = {name: rule.holds(row, there, new, who) for name, rule in model.rules.items()}
             self.told.append((view(new, who), shown(new, there, row, who), truths, outcomes(new, there, row, who)))
-            was, before = self.world.models[model.name], self.world
-            stale = {name: rule.holds(row, was, before, who) for name, rule in model.rules.items()}
-            told = (stale, shown(before, was, row, who), outcomes(before, was, row, who))
-            self.told.append(told)
-            self.of_itself |= told != (truths, shown(new, there, row, who), outcomes(new, there, row, who))
-            for name in model.references:
-                self.of_itself |= self._leads(before, model, name, row[name]) != self._leads(
-                    new, model, name, row[name]
-                )
         admitted = admitted and who.covers(model.name, action)
         led = all(self._leads(new, model, name, row[name]) for name in given if name in model.references)
         writes = [model.fields[name][1] for name in given if name in model.fields] if action == "create" else []

@@ -198,8 +198,6 @@ def compare(story: list[Probe], worlds: tuple[Hall, Hall], who: Who, mine: list[
                 return place
             _same(texts, same, story, probe)
             here, there, last = play.world, twin.world, play.last
-        if play.of_itself:
-            return place
     return len(story)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,31 +11,23 @@ import pytest
 import sqlalchemy as sa
 
 from backstay import Backstay, Context, public, signed_in
-from backstay.cli import main
 from backstay.context import Principal, PrincipalKind
 from backstay.events import changes
 from support.asgi import quiet, sync_engine
+from support.commands import Ran, ran
 from support.databases import DATABASES, empty_database
 from support.ledger import Account, Base
 
 APP = """
 import sys
 from backstay import Backstay, signed_in, public
+from support.commands import Ran, ran
 from support.asgi import quiet
 from support.ledger import Account, Entry
 app = Backstay("ledger", config=quiet({url!r}))
 app.resource(Account, name="people", read=public, write=signed_in)
 app.resource(Entry, read=public, write=signed_in)
 """
-
-
-@dataclass
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
 
 
 Run = Callable[..., Ran]
@@ -78,18 +69,10 @@ async def _write(url: str) -> None:
 def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs `backstay audit`."""
 
-    def ran(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["backstay", "audit", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        sys.modules.pop("app", None)
-        printed = capsys.readouterr()
-        return Ran(code, printed.out, printed.err)
+    def run(*arguments: str) -> Ran:
+        return ran(["audit", *arguments], monkeypatch, capsys)
 
-    yield ran
+    yield run
     sys.modules.pop("app", None)
 
 

@@ -1,17 +1,15 @@
 """`backstay auth`: what it refuses and prints, and that a serving process hears of it; on both databases."""
 
-import io
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backstay.cli import main
 from backstay.errors import OperatorError
 from support.asgi import SECRET, Answer, sync_engine
+from support.commands import Ran, ran
 from support.databases import DATABASES
 from support.people import PASSWORD, PEOPLE, Base, People, bearer_of, people_app
 
@@ -20,15 +18,6 @@ import sys
 from support.people import people_app
 app = people_app({url!r})
 """
-
-
-@dataclass
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
 
 
 Run = Callable[..., Ran]
@@ -49,19 +38,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs `backstay auth`; `typed` is what is piped in."""
 
-    def ran(*arguments: str, typed: str = "") -> Ran:
-        monkeypatch.setattr(sys, "argv", ["backstay", "auth", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        sys.modules.pop("app", None)
-        printed = capsys.readouterr()
-        return Ran(code, printed.out, printed.err)
+    def run(*arguments: str, typed: str = "") -> Ran:
+        return ran(["auth", *arguments], monkeypatch, capsys, typed)
 
-    yield ran
+    yield run
     sys.modules.pop("app", None)
 
 

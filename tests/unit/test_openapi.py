@@ -22,6 +22,7 @@ from pydantic import ValidationError as PydanticError
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from backstay import Backstay
 from backstay.config import Config
 from backstay.context import Context
 from backstay.errors import ValidationError
@@ -564,6 +565,23 @@ def test_reserved_words_are_filtered_by_operator() -> None:
     found = parameters("/api/v1/things")
     assert found["limit"]["schema"]["maximum"] == CONFIG.page_limit_max
     assert found["limit[eq]"]["schema"]["maximum"] == 2**63 - 1
+
+
+@pytest.mark.parametrize("word", params.LIST_WORDS)
+def test_no_column_takes_a_word_of_the_grammar(word: str) -> None:
+    """Its filter by equality is written with the operator, as the server reads it; the word stays the word."""
+
+    class Own(ModelBase, DeclarativeBase):
+        """A registry of its own."""
+
+    members = {"__tablename__": "rows", "__annotations__": {word: Mapped[str]}, "__doc__": "Rows."}
+    model: Any = type("Row", (Own,), members)
+    app = Backstay("words")
+    app.resource(model, read=public)
+    made = app.openapi()
+    listed = [resolved(p, made)["name"] for p in made["paths"]["/api/v1/rows"]["get"]["parameters"]]
+    assert f"{word}[eq]" in listed
+    assert listed.count(word) <= 1
 
 
 def test_composite_keys_are_joined_by_commas() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sys
@@ -15,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 import typer
 
-from ..errors import OperatorError, Problem, perhaps
+from ..errors import OperatorError, perhaps
 from .progress import counted
 
 if TYPE_CHECKING:
@@ -119,17 +118,9 @@ def with_changes(app: Backstay, work: Work[T]) -> T:
     Raises:
         OperatorError: it has none, or what the work refuses.
     """
+    from .target import run_with
 
-    async def run() -> T:
-        try:
-            return await work(app.changes)
-        finally:
-            await app.stop()
-
-    try:
-        return asyncio.run(run())
-    except Problem as problem:
-        raise OperatorError(problem.detail) from None
+    return run_with(app, lambda: work(app.changes))
 
 
 def _loaded(target: str, database: str | None) -> Backstay:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from ..errors import OperatorError, Problem
+from ..errors import OperatorError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -148,24 +147,18 @@ def in_transaction(target: str, database: str | None, work: Work[T]) -> T:
     """
     from ..db.opened import check_tables
     from .secret import kept_secret
-    from .target import load_app
+    from .target import load_app, run_with
 
     app = load_app(target, database=database)
     app.configure(secret=app.config.secret or kept_secret(), log_level="error")
 
     async def run() -> T:
         runtime = app.start()
-        try:
-            accounts = runtime.accounts
-            if accounts is None:
-                raise OperatorError(f"{app.name} has no accounts: call app.accounts(User).")
-            await check_tables(runtime.database, runtime.dialect, accounts.tables.all())
-            async with accounts.sessions.begin() as session:
-                return await work(accounts, session)
-        finally:
-            await app.stop()
+        accounts = runtime.accounts
+        if accounts is None:
+            raise OperatorError(f"{app.name} has no accounts: call app.accounts(User).")
+        await check_tables(runtime.database, runtime.dialect, accounts.tables.all())
+        async with accounts.sessions.begin() as session:
+            return await work(accounts, session)
 
-    try:
-        return asyncio.run(run())
-    except Problem as problem:
-        raise OperatorError(problem.detail) from None
+    return run_with(app, run)

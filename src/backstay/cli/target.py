@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from ..app import Backstay
 from ..config import Config
-from ..errors import OperatorError, perhaps
+from ..errors import OperatorError, Problem, perhaps
 from ..existing import reflect, without_schemas
 from ..schema.policy import public
 
+T = TypeVar("T")
 DEFAULTS = ("app.py", "main.py")
 
 
@@ -36,6 +40,25 @@ def load_app(target: str = "", *, database: str | None = None) -> Backstay:
         OperatorError: no such file or module, a file that does not run, no app in it, or several.
     """
     return load_target(target, database=database).app
+
+
+def run_with(app: Backstay, work: Callable[[], Awaitable[T]]) -> T:
+    """Do something with an app in an event loop of its own, and stop the app.
+
+    Raises:
+        OperatorError: what the work refuses.
+    """
+
+    async def run() -> T:
+        try:
+            return await work()
+        finally:
+            await app.stop()
+
+    try:
+        return asyncio.run(run())
+    except Problem as problem:
+        raise OperatorError(problem.detail) from None
 
 
 def load_target(target: str = "", *, database: str | None = None) -> Loaded:

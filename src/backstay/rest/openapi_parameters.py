@@ -20,26 +20,10 @@ from ..schema.resource import Catalog, Resource
 from .cursors import CURSOR_CHARS_MAX
 from .openapi_envelopes import CURSOR
 from .openapi_schemas import NO_NUL, Components, Json, Label, address_schema, value_schema
-from .params import PAGE_MAX
+from .params import AGGREGATE_WORDS, LIST_WORDS, PAGE_MAX
 
 #: Words of the grammar; a column of such a name is filtered as `name[eq]`.
-RESERVED = frozenset(
-    {
-        "sort",
-        "page",
-        "limit",
-        "cursor",
-        "count",
-        "include",
-        "fields",
-        "or",
-        "and",
-        "group",
-        "select",
-        "q",
-        "with_deleted",
-    }
-)
+RESERVED = frozenset((*LIST_WORDS, *AGGREGATE_WORDS))
 #: How many names an enumeration of paths may hold beyond the resource's own columns.
 PATHS_MAX = 40
 _PLAIN = re.compile(r"[^\s,.()\[\]=\"]+\Z")

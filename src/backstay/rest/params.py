@@ -33,7 +33,7 @@ from .groups import NAME, group, leaf
 PAGE_MAX = 10_000_000
 #: What in brackets makes a parameter a filter with a value; `is` makes one without.
 COMPARISONS = frozenset(op.value for op in Op)
-_LIST_WORDS = (
+LIST_WORDS = (
     "sort",
     "page",
     "limit",
@@ -48,7 +48,7 @@ _LIST_WORDS = (
     "as_of",
 )
 _ITEM_WORDS = ("include", "fields", "with_deleted", "as_of")
-_AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and", "q", "with_deleted")
+AGGREGATE_WORDS = ("group", "select", "sort", "page", "limit", "or", "and", "q", "with_deleted")
 _HISTORY_WORDS = ("limit", "cursor")
 _SCOPED = ("fields", "sort", "limit")
 _MEASURE = re.compile(
@@ -149,7 +149,7 @@ def parse_list(
         parent: (resource, relation, key) of a nested route.
     """
     keys = parent[2] if parent else []
-    found = sort_out(pairs, _LIST_WORDS, config, keys=keys)
+    found = sort_out(pairs, LIST_WORDS, config, keys=keys)
     order = sort_keys(found.words.get("sort"), "sort")
     shape = shape_of(found, config)
     limit = bounded(found.words.get("limit"), "limit", config.page_limit, config.page_limit_max)
@@ -233,7 +233,7 @@ def deleted_of(words: Mapping[str, str]) -> Deleted:
 
 def parse_aggregate(resource: str, pairs: Pairs, config: Config) -> Parsed:
     """`GET /{resource}/aggregate`."""
-    found = sort_out(pairs, _AGGREGATE_WORDS, config)
+    found = sort_out(pairs, AGGREGATE_WORDS, config)
     for path, settings in found.scoped.items():
         name = f"{next(iter(settings))}[{path[:80]}]"
         raise invalid(name, "unknown_parameter", "an aggregate includes no relations.")

@@ -88,7 +88,23 @@ def _whole_row(element: _WholeRow, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 class _Compiler(PGCompiler):
-    """SQLAlchemy's compiler, less one habit."""
+    """SQLAlchemy's compiler, less one habit, and with the written row where RETURNING reads its table.
+
+    Attributes:
+        returned: the table of that row, while what is said of it is compiled.
+    """
+
+    returned: sa.Table | None = None
+
+    def visit_table(self, table: Any, asfrom: bool = False, *given: Any, **kw: Any) -> str:
+        """In a subquery of RETURNING, the table as it is after the write: PostgreSQL reads it as it was before."""
+        named: str = cast(Any, super()).visit_table(table, asfrom, *given, **kw)
+        if not asfrom or table is not self.returned:
+            return named
+        columns = [self.preparer.quote(column.name) for column in table.primary_key.columns]
+        others = " OR ".join(f"o.{column} <> {named}.{column}" for column in columns)
+        rows = f"(SELECT o.* FROM {named} AS o WHERE {others} UNION ALL SELECT {named}.*)"  # noqa: S608 - names of ours
+        return rows if kw.get("enclosing_alias") is not None else f"{rows} AS {self.preparer.quote(table.name)}"
 
     def returning_clause(self, stmt: Any, returning_cols: Any, *, populate_result_map: bool, **kw: Any) -> str:
         """Keep table names in RETURNING: a rule's subquery there must not capture a bare column name."""

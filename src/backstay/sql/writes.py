@@ -35,9 +35,11 @@ class _OfRow(sa.ColumnElement[Any]):
 def _of_row(element: _OfRow, compiler: Any, **kw: Any) -> str:
     row = {element.table}
     compiler.stack.append({**compiler.stack[-1], "correlate_froms": row, "asfrom_froms": row})
+    compiler.returned = element.table
     try:
         return cast(str, compiler.process(element.said, **kw))
     finally:
+        compiler.returned = None
         compiler.stack.pop()
 
 
