@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # pyright's wheel holds the checker and its extra holds Node; without this it would still ask for a newer version.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: run test lint bench golden docs clean
+.PHONY: run test explore lint bench golden docs clean
 
 # Each stamp is newer than what it installed, so nothing is installed twice.
 $(VENV)/.core: pyproject.toml requirements/core.txt
@@ -35,6 +35,10 @@ test: $(VENV)/.dev ## set up and pass the whole suite
 	@$(BIN)/pyright --warnings
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q -m 'not alone'
 	@$(BIN)/pytest -n 0 -q -m alone
+
+explore: $(VENV)/.dev ## search further than `make test`, with other draws each time; a find is printed with its blob
+	@LEAKS_EXAMPLES=$${LEAKS_EXAMPLES:-100} $(BIN)/pytest -n $(WORKERS) --dist worksteal -q --hypothesis-profile explore \
+		tests/property $(ARGS)
 
 lint: $(VENV)/.dev ## fix what can be fixed, then report
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/pyright --warnings

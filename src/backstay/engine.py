@@ -192,17 +192,24 @@ class Engine:
         return self._database_read(statement, parameters, context)
 
     async def insert(
-        self, resource: Resource, fields: dict[str, Any], context: Context, kept: Mapping[str, Any] = NOTHING
+        self,
+        resource: Resource,
+        fields: dict[str, Any],
+        context: Context,
+        kept: Mapping[str, Any] = NOTHING,
+        *,
+        unseen: frozenset[str] = frozenset(),
     ) -> tuple[Statement, Row]:
         """Create a row from validated fields; returns the statement and its row.
 
         Args:
             kept: what no caller sets, of a row that was there before.
+            unseen: the fields whose values the caller has not given, and may not find out.
         """
 
         async def write(fields: dict[str, Any]) -> Row | None:
             nonlocal statement
-            statement = self._prepare_write(Insert(resource.name, tuple(fields), tuple(kept)), context)
+            statement = self._prepare_write(Insert(resource.name, tuple(fields), tuple(kept), unseen), context)
             values = self.bind(statement, [*fields.values(), *kept.values()])
             return await self._write(statement, values, resource, context)
 
@@ -220,12 +227,14 @@ class Engine:
         *,
         version: int | None = None,
         touch: bool = False,
+        unseen: frozenset[str] = frozenset(),
     ) -> tuple[Statement, Row]:
         """Change some fields of the row with that key.
 
         Args:
             version: the one that the row must have.
             touch: it counts as changed, whatever its fields are.
+            unseen: as in `insert`.
 
         Raises:
             StaleError: it has another one.
@@ -235,7 +244,7 @@ class Engine:
             nonlocal statement
             slots = tuple(range(len(fields), len(fields) + len(key)))
             expected = None if version is None else len(fields) + len(key)
-            query = Update(resource.name, tuple(fields), slots, expected, touch)
+            query = Update(resource.name, tuple(fields), slots, expected, touch, unseen)
             statement = self._prepare_write(query, context)
             values = self._bind_keyed(statement, [*fields.values(), *key, *_given(version)], resource, key)
             return await self._write(statement, values, resource, context, key)

@@ -62,6 +62,8 @@ class Refusals:
             case Violation.FOREIGN_KEY:
                 if not await self._admitted(statement, values, context):
                     return await self.refused(statement, values, resource, context)
+                if any(_leads(slot) and not slot.told for slot in statement.slots):
+                    return await self._as_refused(statement, values, resource, context)
                 missing = await self.missing_parents(statement, values, resource, context)
                 if missing is None and statement.action == "create":
                     # What the server set from the principal leads nowhere: it is gone, or its tenant is.
@@ -71,6 +73,19 @@ class Refusals:
                 return _broken(resource, violation, known)
             case Violation.TYPE:
                 return ValidationError([FieldError("body", "invalid_value", "a value has the wrong type.")])
+
+    async def _as_refused(
+        self, statement: Statement, values: list[Any], resource: Resource, context: Context
+    ) -> Problem:
+        """What is told of references, some of which the caller may not find out: of those, what a rule would tell.
+
+        The looks for the others are not counted, as they are not where a rule refuses.
+        """
+        refusal = await self.refused(statement, values, resource, context)
+        counted = context.statements
+        missing = await self.missing_parents(statement, values, resource, context)
+        context.statements = counted
+        return missing or refusal
 
     async def refused(self, statement: Statement, values: list[Any], resource: Resource, context: Context) -> Problem:
         """What the caller is told of a write whose row the rules do not admit."""
@@ -128,7 +143,7 @@ class Refusals:
         errors: list[FieldError] = []
         for slot, value in zip(statement.slots, values, strict=True):
             column = slot.column
-            if column is None or not column.sql.foreign_keys or value is None:
+            if column is None or not _leads(slot) or not slot.told or value is None:
                 continue
             source = self._referable(resource, column, context)
             if source is None or (ruled and source.rule is True):
@@ -157,6 +172,11 @@ class Refusals:
         statement = compile_plan(plan, self._dialect)
         found = self._at(context).read(statement, statement.parameters([value], context), context)
         return bool(found if isinstance(found, list) else await found)
+
+
+def _leads(slot: Slot) -> bool:
+    """Whether a value is a reference to a row."""
+    return slot.column is not None and bool(slot.column.sql.foreign_keys)
 
 
 def _from_principal(resource: Resource, columns: Sequence[str]) -> bool:

@@ -68,7 +68,7 @@ class Log(Base):
 
 
 class Safe(Base):
-    """Everybody sets its pin, which nobody sees; its owner sees its note, which editors set."""
+    """Everybody sets its pin and what it holds, which nobody sees; its owner sees its note, which editors set."""
 
     __tablename__ = "safes"
 
@@ -76,6 +76,8 @@ class Safe(Base):
     owner_id: Mapped[int]
     pin: Mapped[str | None]
     note: Mapped[str | None]
+    holds_id: Mapped[int | None] = mapped_column(ForeignKey("pages.id"))
+    maker_id: Mapped[int | None] = mapped_column(ForeignKey("pages.id"))
 
 
 class Undoing:
@@ -103,8 +105,11 @@ class Undoing:
             Safe,
             read=public,
             write=signed_in,
+            check=Safe.title != "never",
             history=signed_in,
+            hidden=[Safe.maker_id],
             fields={
+                Safe.holds_id: FieldRule(read=nobody, write=signed_in),
                 Safe.pin: FieldRule(read=nobody, write=signed_in),
                 Safe.note: FieldRule(read=Safe.owner_id == me.id, write=has_role("editor")),
             },
@@ -326,6 +331,42 @@ def test_what_is_not_shown_does_not_decide(undoing: Undoing) -> None:
     assert stored(undoing) == [("B", "1", None), ("B", "3", "m")]
     assert both(undoing, 4).status == 409
     assert {change["before"] and change["before"]["note"] for change in undoing.history("/safes/2")} == {None}
+
+
+@pytest.mark.parametrize("way", ["holds_id", "maker_id"])
+def test_a_reference_out_of_sight_is_not_told(undoing: Undoing, way: str) -> None:
+    """One that leads nowhere keeps a row from coming back as a rule does: in its words, after as many statements."""
+    page(undoing)
+    safes(undoing, {}, {}, {})
+    for number, values in {2: {way: 1}, 3: {"title": "never"}}.items():
+        undoing.run(update(Safe).where(Safe.id == number).values(version=2, **values))
+    for number in (1, 2, 3):
+        assert undoing.send("DELETE", f"/safes/{number}").status == 204
+    assert undoing.send("DELETE", "/pages/a").status == 204
+    fine, astray, refused = (undoing.undo(f"/safes/{number}") for number in (1, 2, 3))
+    assert [fine.status, astray.status, refused.status] == [201, 403, 403]
+    assert astray.json["detail"] == refused.json["detail"] == "You may not create this row of safes."
+    assert astray.json["errors"] == refused.json["errors"] == []
+    counted = 'statements;desc="2"'
+    assert counted in astray.headers["server-timing"]
+    assert counted in refused.headers["server-timing"]
+    assert stored(undoing) == [("A", None, None)]
+
+
+@pytest.mark.parametrize("way", ["holds_id", "maker_id"])
+def test_a_former_reference_out_of_sight_is_not_told(undoing: Undoing, way: str) -> None:
+    """As above, where a change is undone that took it away; what nobody sets stays away."""
+    page(undoing)
+    safes(undoing, {}, {})
+    undoing.run(update(Safe).where(Safe.id == 1).values(version=2, **{way: 1}))
+    for number, title in {1: "B", 2: "B"}.items():
+        undoing.run(update(Safe).where(Safe.id == number).values(version=3, title=title, **{way: None}))
+    assert undoing.send("DELETE", "/pages/a").status == 204
+    undone = [undoing.undo(f"/safes/{number}") for number in (1, 2)]
+    assert [answer.status for answer in undone] == [403 if way == "holds_id" else 200, 200]
+    if way == "holds_id":
+        assert undone[0].json["detail"] == "You may not update this row of safes."
+        assert "page" not in undone[0].body.decode()
 
 
 def test_a_deleted_row_comes_back_whole(undoing: Undoing) -> None:

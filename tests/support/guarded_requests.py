@@ -210,7 +210,8 @@ class Play(Stage):
             named = {name for name, value in (before or {}).items() if value is not None} - served
             if now is not None or not named <= may:
                 self._refuse("there again, or not to be set")
-            self._made(model, self.create(model, {name: was[name] for name in sorted(may)}, kept=was))
+            unseen = [name for name, value in was.items() if (before or {}).get(name) != value]
+            self._made(model, self.create(model, {name: was[name] for name in sorted(may)}, was, unseen))
             return
         there = {} if now is None else shown(self.world, model, now, self.who)
         told = set(after) if before is None else {name for name in after if before[name] != after[name]}
@@ -219,10 +220,10 @@ class Play(Stage):
         elif change.before is None:
             self.delete(model, key)
         else:
-            self._back(model, change, told, now)
+            self._back(model, change, before or {}, told, now)
 
-    def _back(self, model: Guarded, change: Change, told: set[str], now: Row) -> None:
-        """Give what a change touched its values again, where nobody has changed it since."""
+    def _back(self, model: Guarded, change: Change, before: Row, told: set[str], now: Row) -> None:
+        """Give what a change touched its values again, where nobody has changed it since; `before` is shown of it."""
         was, then = change.before or {}, change.after or {}
         may = set(settable(model, self.who))
         touched = {name for name in was if was[name] != then[name] == now[name]}
@@ -233,7 +234,8 @@ class Play(Stage):
         unseen = [n for n in may if n not in seen or (n in model.fields and by_row(model.fields[n][0]))]
         if not told <= may or not (told or unseen):
             self._refuse("not to be set")
-        self.change(model, now["id"], {name: was[name] for name in sorted(touched & may)})
+        unseen = [name for name, value in was.items() if before.get(name) != value]
+        self.change(model, now["id"], {name: was[name] for name in sorted(touched & may)}, unseen=unseen)
 
 
 def _fits(row: Row, pairs: list[tuple[str, str]]) -> bool:

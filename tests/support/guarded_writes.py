@@ -6,6 +6,7 @@ was made to refer to a hidden team may be shown or not by a rule about teams.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -64,11 +65,14 @@ class Stage:
         self.told: list[Any] = []
         self.changed = False
 
-    def create(self, model: Guarded, given: Row, kept: Row | None = None) -> int:
+    def create(
+        self, model: Guarded, given: Row, kept: Row | None = None, unseen: Collection[str] = frozenset()
+    ) -> int:
         """A new row; its key.
 
         Args:
             kept: what it was before it was deleted.
+            unseen: the fields of which one may know nothing, not even that they refer to no row.
         """
         who = self.who
         self._may_name(model, given)
@@ -79,12 +83,16 @@ class Stage:
         new = self._with(model, row)
         admitted = model.rules["create"].holds(row, new.models[model.name], new, who) is True
         admitted = admitted and not (model.tenant and who.tenant is None)
-        self._judge(new, model, row, given, action="create", admitted=admitted)
+        self._judge(new, model, row, given, action="create", admitted=admitted, unseen=unseen)
+        if kept is not None:
+            self._led([self._is_there(new, model, c, row[c]) for c in model.references if c not in given])
         self._take(new, Change(model.name, row["id"], None, row))
         return row["id"]
 
-    def change(self, model: Guarded, key: int, given: Row, *, whole: bool = False) -> None:
-        """New values in a row."""
+    def change(
+        self, model: Guarded, key: int, given: Row, *, whole: bool = False, unseen: Collection[str] = frozenset()
+    ) -> None:
+        """New values in a row; `unseen` as in `create`."""
         was = self._found(model, key, "update")
         filled: Row = {}
         if whole:
@@ -98,7 +106,7 @@ class Stage:
         row = was | given
         new = self._with(model, row)
         admitted = model.rules["update"].holds(row, new.models[model.name], new, self.who) is True
-        self._judge(new, model, row, given, action="update", admitted=admitted)
+        self._judge(new, model, row, given, action="update", admitted=admitted, unseen=unseen)
         self._take(new, Change(model.name, key, was, row))
 
     def delete(self, model: Guarded, key: int) -> None:
@@ -141,7 +149,17 @@ class Stage:
             return row
         raise AssertionError("refused")
 
-    def _judge(self, new: Hall, model: Guarded, row: Row, given: Row, *, action: str, admitted: bool) -> None:
+    def _judge(
+        self,
+        new: Hall,
+        model: Guarded,
+        row: Row,
+        given: Row,
+        *,
+        action: str,
+        admitted: bool,
+        unseen: Collection[str] = frozenset(),
+    ) -> None:
         """Note what may be known of a row as it would be.
 
         Raises:
@@ -152,14 +170,26 @@ class Stage:
             truths = {name: rule.holds(row, there, new, who) for name, rule in model.rules.items()}
             self.told.append((view(new, who), shown(new, there, row, who), truths, outcomes(new, there, row, who)))
         admitted = admitted and who.covers(model.name, action)
-        led = all(self._leads(new, model, name, row[name]) for name in given if name in model.references)
+        led = {name: self._leads(new, model, name, row[name]) for name in given if name in model.references}
+        told = all(led[name] for name in led if name not in unseen)
         writes = [model.fields[name][1] for name in given if name in model.fields] if action == "create" else []
         allowed = all(rule is None or rule.holds(row, there, new, who) is True for rule in writes)
-        self.told.append((led, admitted and allowed))
-        if not led:
+        self.told.append((told, admitted and allowed))
+        if not told:
             raise RefusedError(of_values=True)
         if not admitted or not allowed:
             raise RefusedError
+        self._led([led[name] for name in led if name in unseen])
+
+    def _led(self, led: list[bool]) -> None:
+        """References that decide about a write that all else admits: they are known by it."""
+        self.told.append(all(led))
+        if not all(led):
+            raise RefusedError
+
+    def _is_there(self, new: Hall, model: Guarded, column: str, key: int | None) -> bool:
+        """Whether a reference leads to a row, whoever may see that."""
+        return key is None or new.row(new.models[model.references[column]], key) is not None
 
     def _leads(self, new: Hall, model: Guarded, column: str, key: int | None) -> bool:
         there = new.models[model.references[column]]

@@ -209,11 +209,15 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """One new row; value *i* belongs to column *i*. The values of `kept`, which no body names, follow."""
+    """One new row; value *i* belongs to column *i*. The values of `kept`, which no body names, follow.
+
+    `unseen` are those of the columns whose values the caller has not given, and may not find out.
+    """
 
     resource: str
     columns: tuple[str, ...]
     kept: tuple[str, ...] = ()
+    unseen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,7 @@ class Update:
     """New values for some columns of one row: column *i* takes value *i*, the key's slots follow.
 
     `version` is the slot of the version that the row must have. With `touch` the row counts as changed, even if none
-    of its columns is: what belongs to it is.
+    of its columns is: what belongs to it is. `unseen` are as in `Insert`.
     """
 
     resource: str
@@ -229,6 +233,7 @@ class Update:
     key: tuple[int, ...]
     version: int | None = None
     touch: bool = False
+    unseen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

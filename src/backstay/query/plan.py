@@ -32,11 +32,15 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """What one value of the query is for: the caller's name for it, its column, its form."""
+    """What one value of the query is for: the caller's name for it, its column, its form.
+
+    Of one that is not `told` the caller learns nothing, also not from a refusal.
+    """
 
     label: str
     column: Column | None
     form: Form
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import sqlalchemy as sa
 
@@ -39,7 +39,7 @@ def plan_insert(resource: Resource, query: Insert, names: Names) -> InsertPlan:
     policy = resource.policy
     rule = fold_write(policy.create, names.standing)
     names.require(resource, "create", rule)
-    columns = _columns(resource, given, names)
+    columns = _columns(resource, given, names, query.unseen)
     kept = _kept(resource, query, names)
     stamps = tuple((resource.table.columns[n], value) for n, value in policy.stamp.items() if n not in query.kept)
     if resource.table.tenant is not None:
@@ -62,7 +62,7 @@ def plan_update(resource: Resource, query: Update, names: Names) -> UpdatePlan:
     _writable(resource)
     policy = resource.policy
     rule = _write_rule(resource, "update", policy.update, names)
-    columns = _columns(resource, query.columns, names)
+    columns = _columns(resource, query.columns, names, query.unseen)
     for own in _field_rules(resource, columns, names):
         rule = both(rule, own)
     found = key_of(resource, query.key, names) + _version_of(resource, query.version, names)
@@ -138,14 +138,14 @@ def _write_rule(resource: Resource, action: str, own: sa.ColumnElement[bool], na
     return both(both(fold(resource.policy.read, names.standing), names.sight.scope(resource)), rule)
 
 
-def _columns(resource: Resource, given: tuple[str, ...], names: Names) -> tuple[Column, ...]:
+def _columns(resource: Resource, given: tuple[str, ...], names: Names, unseen: Collection[str]) -> tuple[Column, ...]:
     """The fields of a body; what may be read and not set is read-only, anything else unknown."""
     found: list[Column] = []
     settable = names.sight.settable(resource)
     for position, name in enumerate(given):
         column = settable.get(name)
         if column is not None:
-            names.slots[position] = Slot(name, column, Form.BODY)
+            names.slots[position] = Slot(name, column, Form.BODY, name not in unseen)
             found.append(column)
         elif names.column(resource, name, name) is not None:
             names.refuse(name, "read_only", unsettable(resource, name))
@@ -156,7 +156,7 @@ def _kept(resource: Resource, query: Insert, names: Names) -> tuple[Column, ...]
     """The columns of a row that was there before, as far as no body sets them."""
     columns = tuple(resource.table.columns[name] for name in query.kept)
     for slot, column in enumerate(columns, len(query.columns)):
-        names.slots[slot] = Slot(column.name, column, Form.BODY)
+        names.slots[slot] = Slot(column.name, column, Form.BODY, column.name not in query.unseen)
     return columns
 
 

@@ -127,7 +127,10 @@ class Undo:
             raise _forbidden(request, "a change of what you may not set")
         given = {name: before[name] for name in touched if name in contract.columns}
         fields, version = contract.validate(_text(given).encode()), self._version(now)
-        statement, row = await engine.update(resource, self._key(now), fields, context, version=version, touch=True)
+        unseen = _unseen(before, shown.before or {})
+        statement, row = await engine.update(
+            resource, self._key(now), fields, context, version=version, touch=True, unseen=unseen
+        )
         return self._written.row(statement, row, 200)
 
     def _unseen(self, contract: Contract, standing: Standing) -> bool:
@@ -152,7 +155,8 @@ class Undo:
             kept[resource.table.version] = before[resource.table.version] + 1
         values = {name: _value(self._columns[name], value) for name, value in kept.items()}
         fields = contract.validate(_text(given).encode())
-        statement, row = await self._engine.insert(resource, fields, context, values)
+        unseen = _unseen(before, shown)
+        statement, row = await self._engine.insert(resource, fields, context, values, unseen=unseen)
         return self._written.row(statement, row, 201)
 
     def _keeps(self, column: Column) -> bool:
@@ -191,6 +195,11 @@ def _value(column: Column, value: Any) -> Any:
     kind = cast("type[Any]", type_of(column) | None)
     adapter: TypeAdapter[Any] = TypeAdapter(kind, config=config)
     return adapter.validate_json(_text(value), strict=True)
+
+
+def _unseen(kept: Image, shown: Image) -> frozenset[str]:
+    """The fields whose kept values are not shown: no answer may depend on them."""
+    return frozenset(name for name, value in kept.items() if _text(shown.get(name)) != _text(value))
 
 
 def _text(value: Any) -> str:
