@@ -1,4 +1,4 @@
-"""PostgreSQL as a Database: reads of many requests share connections, writes have one of their own.
+"""PostgreSQL as a Database: reads of many requests share connections, as new rows do; a write else has its own.
 
 One libpq connection answers many statements with one system call each way, which costs less than any driver that
 runs one at a time; see docs/decisions/0010-libpq-pipelines.md.
@@ -110,7 +110,7 @@ class PostgresDatabase:
         return Pool(opener, size_max=config.pool_size, waiting_max=config.write_queue_max, ran=self._ran)
 
     async def write(self, statement: Statement, parameters: Sequence[Any], context: Context) -> Row | None:
-        """Run a write in a transaction of its own; it returns after the commit."""
+        """Run a write, in a transaction of its own or of several new rows; it returns after the commit."""
         if self._read_only:
             raise Problem("READ_ONLY", "This database is served read-only.")
         context.statements += 1

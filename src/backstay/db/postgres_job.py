@@ -92,6 +92,11 @@ class Job:
         if not self.future.done():
             self.future.set_exception(error)
 
+    @property
+    def joins(self) -> bool:
+        """Whether it may share a transaction: a new row waits for no other's lock, as a rule."""
+        return self.write and not self.apart and self.statement.action == "create"
+
     def late(self, now: float) -> bool:
         """Whether its request's deadline has passed; `now` is of `time.monotonic`."""
         return now > self.context.deadline

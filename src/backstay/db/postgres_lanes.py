@@ -1,4 +1,8 @@
-"""Connections that run one statement at a time: writes, and reads too slow to share."""
+"""Connections for writes, and for reads too slow to share: one statement at a time, but for new rows.
+
+What waits to create rows when a connection gets free goes out together: it shares a transaction, a flush of the log
+and a wake-up. See docs/decisions/0020-creates-share-commits.md.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,11 @@ from ..errors import Problem
 from .postgres_job import Job, unavailable
 from .postgres_opener import Opener
 from .postgres_wire import Events, Wire
+
+#: Most new rows that share a transaction; so many more may after each that went well, half as many after one that was
+#: undone, because then they all run again.
+GROUP_MAX = 16
+GROWTH = 0.25
 
 
 class Lanes:
@@ -39,6 +48,8 @@ class Lanes:
         self._idle: list[Wire] = []
         self._reading: set[Wire] = set()
         self._opening: set[asyncio.Task[None]] = set()
+        self._group = 1.0
+        self._scheduled = False
 
     def run(self, job: Job) -> None:
         """Run a job as soon as a connection is free.
@@ -52,6 +63,15 @@ class Lanes:
                 detail = "Too many requests wait for the database."
                 raise Problem("UNAVAILABLE", detail, headers=(("retry-after", "1"),))
         (self._writes if job.write else self._reads).append(job)
+        if not job.joins:
+            self.share_out()
+        elif not self._scheduled:
+            # New rows that come within one turn of the loop go out together.
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
         self.share_out()
 
     @property
@@ -89,17 +109,27 @@ class Lanes:
             if ready[0].future.done():
                 ready.popleft()
             elif self._idle:
-                self._send(self._idle.pop(), ready.popleft())
+                self._send(self._idle.pop(), self._next(ready))
             else:
                 self._open()
                 return
 
-    def _send(self, wire: Wire, job: Job) -> None:
-        if not job.write:
+    def _next(self, ready: deque[Job]) -> list[Job]:
+        """The first one that waits, with the new rows that can share its transaction."""
+        group = [ready.popleft()]
+        while group[0].joins and ready and ready[0].joins and len(group) < self._group:
+            job = ready.popleft()
+            if not job.future.done():
+                group.append(job)
+        return group
+
+    def _send(self, wire: Wire, jobs: list[Job]) -> None:
+        if not jobs[0].write:
             self._reading.add(wire)
-        wire.submit([job])
-        if job.then is not None and wire.open:
-            wire.submit([job.then])
+        wire.submit(jobs)
+        then = [job.then for job in jobs if job.then is not None]
+        if then and wire.open:
+            wire.submit(then)
 
     def _open(self) -> None:
         if len(self.wires) + len(self._opening) < self._size_max:
@@ -126,6 +156,8 @@ class Lanes:
     def _free(self, wire: Wire) -> None:
         """The next one that waits has the connection."""
         self._reading.discard(wire)
+        self._group = max(1.0, self._group / 2) if wire.undone else min(GROUP_MAX, self._group + GROWTH)
+        wire.undone = False
         if wire.open and not wire.jobs and wire not in self._idle:
             self._idle.append(wire)
         self.share_out()

@@ -6,14 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from .postgres_flight import STALL_S
 from .postgres_job import Job, unavailable
 from .postgres_opener import Opener
 from .postgres_wire import Events, Wire
 
 #: A batch is spread over the pipes in parts of at least so many statements.
 PART_MIN = 8
-#: A statement that is not answered so long holds up those around it: they go elsewhere.
-STALL_S = 0.05
 
 
 class Pipes:
@@ -89,13 +88,13 @@ class Pipes:
         for wire in self.wires:
             if not wire.jobs or now - wire.moved < STALL_S:
                 continue
-            first = wire.first_batch()
+            first = wire.flight.first_batch()
             if len(first) == 1:
                 self._ran(first[0], now - max(wire.moved, first[0].sent))
             else:
                 suspects += _doubles(first)
             if wire.jobs > len(first):
-                for job in _doubles(wire.waiting()[len(first) :]):
+                for job in _doubles(wire.flight.jobs()[len(first) :]):
                     self.run(job)
         if self.queue and not self._scheduled:
             self._schedule()

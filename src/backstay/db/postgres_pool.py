@@ -151,7 +151,7 @@ class Pool:
     def give_up(self) -> None:
         """Refuse everything in flight: the server does not answer."""
         for wire in self.wires:
-            for job in wire.waiting():
+            for job in wire.flight.jobs():
                 job.fail(unavailable())
             wire.lose()
         self._pipes.fail()

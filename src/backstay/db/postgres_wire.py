@@ -1,8 +1,9 @@
 # psycopg.pq's C implementation has no stubs of its own; `Any` is what it is to us.
 """One connection to PostgreSQL in libpq's pipeline mode: many statements go out together and come back in order.
 
-A batch ends in one Sync, so a batch is one implicit transaction: an error undoes and skips what follows it in the
-batch, and reads that were skipped are handed back to run again. Results stay bytes; nothing is decoded.
+A batch ends in one Sync, so a batch is one implicit transaction: an error undoes what came before it in the batch and
+skips what follows. Reads that were skipped, and all writes of such a batch, are handed back to run again, each apart.
+Results stay bytes; nothing is decoded.
 Source: PostgreSQL documentation, libpq, "Pipeline Mode".
 """
 
@@ -11,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .postgres_cancel import Stops
 from .postgres_errors import AGAIN, CANCELED, GONE, READ_ONLY, STOPPED, stale, state_of, translated
+from .postgres_flight import SYNC, Flight
 from .postgres_job import Job, in_doubt, timed_out, unavailable
 from .postgres_prepared import Close, Prepare, Prepared
 
@@ -37,9 +38,6 @@ SILENT_S = 5.0
 # psycopg.pq.ExecStatus and ConnStatus, as numbers: the hot path compares them.
 _COMMAND_OK, _TUPLES_OK, _FATAL_ERROR, _PIPELINE_SYNC, _PIPELINE_ABORTED = 1, 2, 7, 10, 11
 _CONNECTION_OK = 0
-
-
-_SYNC = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +72,14 @@ class Wire:
         self._loop = loop
         self._events = events
         self._prepared = Prepared() if prepare else None
-        self._flying: deque[Any] = deque()
-        self._committing: list[Job] = []
+        self.flight = Flight()
+        self._flying = self.flight.items
         self._socket: int = connection.socket
         self._writing = False
         self._stops = Stops(connection, loop)
         self._retired = False
+        #: Whether a group of writes was undone since somebody last looked.
+        self.undone = False
         #: Statements in flight; a write is until its transaction has ended.
         self.jobs = 0
         self.open = True
@@ -120,7 +120,7 @@ class Wire:
 
     def _sync(self) -> None:
         self._connection.pipeline_sync()
-        self._flying.append(_SYNC)
+        self._flying.append(SYNC)
 
     def _send(self, job: Job) -> None:
         text = job.statement.text
@@ -201,12 +201,9 @@ class Wire:
         head = self._flying[0]
         if status == _PIPELINE_SYNC:
             self._flying.popleft()
-            for job in self._committing:
-                job.finish()
-            self.jobs -= len(self._committing)
-            self._committing.clear()
+            self._ended()
             return
-        if head is _SYNC:
+        if head is SYNC:
             # The commit itself failed: a constraint that is checked late, or the server stops.
             self._committed_not(result)
             return
@@ -218,6 +215,23 @@ class Wire:
         elif status != _COMMAND_OK and self._prepared is not None:
             self._prepared.not_done(head, result if status == _FATAL_ERROR else None)
 
+    def _ended(self) -> None:
+        """A transaction is over: its writes are done or, where one of them failed, each of them runs alone."""
+        flight = self.flight
+        self.jobs -= len(flight.committing)
+        if flight.undoing:
+            flight.undoing, self.undone = False, True
+            self._retry_apart(flight.committing)
+        else:
+            for job in flight.committing:
+                job.finish()
+        flight.committing.clear()
+
+    def _retry_apart(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            job.apart = True
+        self._retry(list(jobs))
+
     def _answer(self, job: Job, status: int, result: Any) -> None:
         if status in (_TUPLES_OK, _COMMAND_OK):
             try:
@@ -225,42 +239,52 @@ class Wire:
             except Exception as error:
                 job.fail(error)
             if job.write:
-                self._committing.append(job)
+                self.flight.committing.append(job)
                 return
             self.jobs -= 1
             job.finish()
             return
         self.jobs -= 1
+        if job.write and self.flight.shared:
+            self.flight.undoing = True
+            if not job.ended:
+                # Its error may be another's doing, who is undone with it.
+                if state_of(result) == CANCELED:
+                    self._stops.had_effect()
+                self._retry_apart([job])
+                return
         failure = self._prepared.failures.get(job.name) if self._prepared is not None else None
         if failure is not None:
             self._refused(job, failure)
         elif status != _PIPELINE_ABORTED:
             self._refused(job, result)
         else:
-            job.apart = True
-            self._retry([job])
+            self._retry_apart([job])
 
     def _refused(self, job: Job, result: Any) -> None:
         """An error, which undid the job: one that another try may not meet again, or the caller's."""
         state = state_of(result)
         if stale(result) and self._prepared is not None:
             self._prepared.forget(job.statement.text, job.name, exists=state != GONE)
-            job.apart = True
-            self._retry([job])
+            self._retry_apart([job])
         elif state in AGAIN:
             self._retry([job], delay_s=random.random() * min(BACKOFF_S * job.tries, BACKOFF_S_MAX))
         elif state in STOPPED or (state == CANCELED and self._stops.had_effect() and not job.ended):
             # The server stops, or a request to stop was meant for the statement before this one.
-            job.apart = True
-            self._retry([job])
+            self._retry_apart([job])
         else:
             self._retired = self._retired or state == READ_ONLY
             job.fail(translated(result, job.statement.labels, write=job.write))
 
     def _committed_not(self, result: Any) -> None:
-        jobs, self._committing = self._committing, []
+        jobs = list(self.flight.committing)
+        self.flight.committing.clear()
         self.jobs -= len(jobs)
         state = state_of(result)
+        if len(jobs) > 1 and state not in STOPPED:
+            self.undone = True
+            self._retry_apart(jobs)
+            return
         for job in jobs:
             if state in AGAIN or state == CANCELED:
                 self._refused(job, result)
@@ -280,20 +304,6 @@ class Wire:
         if wanted:
             self._loop.call_later(delay_s, self._events.again, wanted)
 
-    def waiting(self) -> list[Job]:
-        """The jobs in flight, the one that PostgreSQL works on or commits first."""
-        return [*self._committing, *[item for item in self._flying if isinstance(item, Job)]]
-
-    def first_batch(self) -> list[Job]:
-        """The jobs of the transaction that runs: what it has answered may wait on the server for its end."""
-        found: list[Job] = []
-        for item in self._flying:
-            if item is _SYNC and found:
-                break
-            if isinstance(item, Job):
-                found.append(item)
-        return found
-
     def tend(self, clock: float, now: float) -> Job | None:
         """Refuse what is past its deadline and stop what nobody waits for; what has run long, if anything has.
 
@@ -301,13 +311,16 @@ class Wire:
             clock: of `time.monotonic`.
             now: of `time.perf_counter`.
         """
-        jobs = self.waiting()
+        jobs = self.flight.jobs()
         for job in jobs:
             if job.late(clock) and (not job.write or clock > job.context.deadline + VERDICT_S):
                 job.fail(in_doubt() if job.write else timed_out())
         head = jobs[0]
         if head.late(clock - SILENT_S) and now > self.moved + SILENT_S:
             self.lose()
+            return None
+        if head.write and self.flight.held_up(self.moved, now):
+            self._stops.ask(now)
             return None
         if now < max(self.moved, head.sent) + UNWANTED_S and not head.late(clock):
             return None
@@ -318,13 +331,13 @@ class Wire:
 
     def silent_commit(self, now: float) -> bool:
         """Whether the end of a transaction, which is quick, has taken long; `now` is of `time.perf_counter`."""
-        return bool(self._committing) and now > self.moved + COMMIT_S
+        return bool(self.flight.committing) and now > self.moved + COMMIT_S
 
     def lose(self) -> None:
         """The connection is of no use any more: reads run elsewhere; whether writes happened nobody can say."""
         if not self.open:
             return
-        jobs = self.waiting()
+        jobs = self.flight.jobs()
         self.close()
         self._events.broken(self)
         for job in jobs:
@@ -337,8 +350,7 @@ class Wire:
         if not self.open:
             return
         self.open = False
-        self._flying.clear()
-        self._committing.clear()
+        self.flight.clear()
         self.jobs = 0
         self._loop.remove_reader(self._socket)
         if self._writing:
