@@ -1,6 +1,7 @@
 """What SQLAlchemy can say in a rule means the same on both databases, or is refused before anybody is served."""
 
 import datetime as dt
+import uuid
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,14 @@ REFUSED: list[tuple[str, Any, tuple[str, ...], str]] = [
     ("all_ of rows", Bill.id == sa.all_(LINES.scalar_subquery()), SQLITE, "bills: the rule read cannot be kept"),
     ("intervals", Bill.created_at > sa.func.now() - dt.timedelta(days=1), BOTH, "timedelta"),
     ("too large a number", Bill.amount < 2**70, BOTH, "bills: the rule read cannot be kept"),
-    ("no number", Bill.amount == "x", POSTGRESQL, "invalid input syntax"),
+    ("no number", Bill.amount != "x", BOTH, "Mend: compare amount with whole numbers, not 'x'."),
+    ("no whole number", Bill.amount < 1.5, BOTH, "Mend: compare amount with whole numbers, not 1.5."),
+    ("a truth for a number", Bill.amount == True, BOTH, "compare amount with whole numbers, not True"),  # noqa: E712
+    ("one of a list", Bill.amount.in_([1, None, "2", "x"]), BOTH, "compare amount with whole numbers, not 'x'"),
+    ("no price", sa.literal("dear") != Bill.price, BOTH, "compare price with numbers, not 'dear'"),
+    ("no truth", Bill.ok != "x", BOTH, "compare ok with true and false, not 'x'"),
+    ("no day", Bill.day != LATER, BOTH, "compare day with dates, not datetime.datetime(9000"),
+    ("no text", Bill.code != uuid.UUID(int=1), BOTH, "compare code with texts, not UUID("),
     ("regular expression", Bill.code.regexp_match("^a"), SQLITE, "REGEXP"),
     ("behind a role", has_role("x") & (sa.func.nothing_like_it(Bill.amount) == 1), BOTH, "nothing_like_it"),
 ]

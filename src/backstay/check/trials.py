@@ -18,6 +18,7 @@ from ..schema.policy import RULES, said_of_rows
 from ..schema.resource import Catalog, Resource
 from ..sql.compiler import compile_rule
 from ..sql.dialect import Dialect
+from .rule_values import misfit
 from .words import words
 
 _SOMEBODY = Principal(PrincipalKind.USER, id="1", tenant="1")
@@ -74,7 +75,7 @@ def _try(where: str, resource: Resource, rule: sa.ColumnElement[bool], dialect: 
     if said is None:
         return
     told = words(rule, resource.table.sql)[:_CHARS_MAX]
-    if mend := _mend(said):
+    if mend := _mend(said) or misfit(said):
         raise OperatorError(f"{where} cannot be kept: {told}. Mend: {mend}.")
     try:
         statement, others = compile_rule(resource, said, dialect)
