@@ -4,12 +4,14 @@ Databases are copies of a template, which takes some hundredths of a second. A r
 process is gone, however it went.
 """
 
+import asyncio
 import atexit
 import itertools
 import os
 import secrets
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +22,7 @@ import psycopg
 from backstay import Config
 from backstay.db.engines import create_sync_engine
 from backstay.db.opened import prepare_recording
+from backstay.db.postgres_engine import PostgresDatabase
 from backstay.db.recording import recorded_tables
 from backstay.testing.postgres import PostgresServer
 from support.ledger import Base
@@ -100,6 +103,14 @@ def fill_ledger(url: str) -> None:
     # As `backstay db migrate` does: a server that starts need not wait for somebody's lock then.
     prepare_recording(Config(database_url=url), recorded_tables(Base.metadata.sorted_tables))
     rows(url, "INSERT INTO accounts (id, name) VALUES (1, 'a')")
+
+
+async def settled(database: PostgresDatabase) -> None:
+    """Return when nothing runs or waits."""
+    deadline = time.monotonic() + 5
+    while (found := database.gauges()).reads_running or found.writes_waiting:
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.01)
 
 
 def ledger_database() -> str:

@@ -17,7 +17,7 @@ from backstay.db.postgres_errors import PostgresError
 from backstay.db.postgres_prepared import PREPARED_MAX
 from backstay.errors import OperatorError, Problem
 from backstay.sql.statement import Output, Statement
-from support.postgres import fresh_database, postgres_server, rows
+from support.postgres import fresh_database, postgres_server, rows, settled
 from support.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
@@ -51,14 +51,6 @@ async def opened(url: str = "", **settings: Any) -> AsyncGenerator[PostgresDatab
         await settled(database)
     finally:
         await database.close()
-
-
-async def settled(database: PostgresDatabase) -> None:
-    """Return when nothing runs or waits."""
-    deadline = time.monotonic() + 5
-    while (found := database.gauges()).reads_running or found.writes_waiting:
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.01)
 
 
 def context(seconds: float = 30.0) -> Context:

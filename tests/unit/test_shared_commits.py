@@ -15,7 +15,7 @@ from backstay.db.database import ConstraintViolationError, Row, Violation
 from backstay.db.postgres_engine import PostgresDatabase
 from backstay.errors import Problem
 from backstay.sql.statement import Output, Statement
-from support.postgres import fresh_database, rows
+from support.postgres import fresh_database, rows, settled
 
 pytestmark = pytest.mark.anyio
 MANY = 200
@@ -56,14 +56,6 @@ async def opened(url: str, **settings: Any) -> AsyncGenerator[PostgresDatabase]:
         await settled(database)
     finally:
         await database.close()
-
-
-async def settled(database: PostgresDatabase) -> None:
-    """Return when nothing runs or waits."""
-    deadline = time.monotonic() + 5
-    while (found := database.gauges()).reads_running or found.writes_waiting:
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.01)
 
 
 async def create(
