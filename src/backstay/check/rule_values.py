@@ -41,20 +41,19 @@ def misfit(rule: sa.ColumnElement[bool]) -> str:
         if isinstance(element, elements.BinaryExpression) and cast(Any, element).operator in _COMPARISONS:
             said = cast(Any, element)
             for side, other in ((said.left, said.right), (said.right, said.left)):
-                kind = _kind(side)
-                if kind in _FITS:
-                    for value in _values(other):
-                        if not _FITS[kind](value):
-                            return f"compare {side.name} with {_WANTED[kind]}, not {value!r:.80}"
+                wanted, fits = _WANTED.get(_kind(side), ("", None))
+                found = next((value for value in _values(other) if not fits(value)), None) if fits else None
+                if found is not None:
+                    return f"compare {side.name} with {wanted}, not {found!r:.80}"
     return ""
 
 
-def _kind(side: Any) -> Kind | None:
-    """Of a column; what a type of the program's own stands for is its own affair."""
+def _kind(side: Any) -> Kind:
+    """Of a column, else any; what a type of the program's own stands for is its own affair."""
     if not isinstance(side, sa.Column):
-        return None
+        return Kind.ANY
     its_type = cast(Any, side).type
-    return None if isinstance(its_type, sa.TypeDecorator) else kind_of(its_type)
+    return Kind.ANY if isinstance(its_type, sa.TypeDecorator) else kind_of(its_type) or Kind.ANY
 
 
 def _values(side: Any) -> Iterator[Any]:
@@ -94,25 +93,18 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_FITS: dict[Kind, Callable[[Any], bool]] = {
-    Kind.INTEGER: _whole,
-    Kind.FLOAT: _number,
-    Kind.NUMERIC: _number,
-    Kind.BOOLEAN: lambda value: value in (0, 1),
-    Kind.TEXT: lambda value: not isinstance(value, bool | UUID | bytes),
-    Kind.DATE: lambda value: _is_day(value) if isinstance(value, str) else type(value) is dt.date,
-    Kind.TIME: lambda value: _is_clock(value) if isinstance(value, str) else isinstance(value, dt.time),
-    Kind.UUID: lambda value: _is_uuid(value) if isinstance(value, str) else isinstance(value, UUID),
-    Kind.BYTES: lambda value: isinstance(value, bytes),
-}
-_WANTED = {
-    Kind.INTEGER: "whole numbers",
-    Kind.FLOAT: "numbers",
-    Kind.NUMERIC: "numbers",
-    Kind.BOOLEAN: "true and false",
-    Kind.TEXT: "texts",
-    Kind.DATE: "dates",
-    Kind.TIME: "times of day",
-    Kind.UUID: "UUIDs",
-    Kind.BYTES: "bytes",
+#: What a column of a kind is compared with, in words, and whether a value is that.
+_WANTED: dict[Kind, tuple[str, Callable[[Any], bool]]] = {
+    Kind.INTEGER: ("whole numbers", _whole),
+    Kind.FLOAT: ("numbers", _number),
+    Kind.NUMERIC: ("numbers", _number),
+    Kind.BOOLEAN: ("true and false", lambda value: value in (0, 1)),
+    Kind.TEXT: ("texts", lambda value: not isinstance(value, bool | UUID | bytes)),
+    Kind.DATE: ("dates", lambda value: _is_day(value) if isinstance(value, str) else type(value) is dt.date),
+    Kind.TIME: (
+        "times of day",
+        lambda value: _is_clock(value) if isinstance(value, str) else isinstance(value, dt.time),
+    ),
+    Kind.UUID: ("UUIDs", lambda value: _is_uuid(value) if isinstance(value, str) else isinstance(value, UUID)),
+    Kind.BYTES: ("bytes", lambda value: isinstance(value, bytes)),
 }

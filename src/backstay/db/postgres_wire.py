@@ -245,24 +245,22 @@ class Wire:
             job.finish()
             return
         self.jobs -= 1
-        if job.write and self.flight.shared:
-            self.flight.undoing = True
-            if not job.ended:
-                # Its error may be another's doing, who is undone with it.
-                if state_of(result) == CANCELED:
-                    self._stops.had_effect()
-                self._retry_apart([job])
-                return
+        shared = job.write and self.flight.shared
+        if shared:
+            self.flight.undoing = job.apart = True
         failure = self._prepared.failures.get(job.name) if self._prepared is not None else None
         if failure is not None:
             self._refused(job, failure)
         elif status != _PIPELINE_ABORTED:
-            self._refused(job, result)
+            self._refused(job, result, shared=shared)
         else:
             self._retry_apart([job])
 
-    def _refused(self, job: Job, result: Any) -> None:
-        """An error, which undid the job: one that another try may not meet again, or the caller's."""
+    def _refused(self, job: Job, result: Any, *, shared: bool = False) -> None:
+        """An error, which undid the job: one that another try may not meet again, or the caller's.
+
+        In a shared transaction it may be another's doing, who is undone with it.
+        """
         state = state_of(result)
         if stale(result) and self._prepared is not None:
             self._prepared.forget(job.statement.text, job.name, exists=state != GONE)
@@ -271,6 +269,8 @@ class Wire:
             self._retry([job], delay_s=random.random() * min(BACKOFF_S * job.tries, BACKOFF_S_MAX))
         elif state in STOPPED or (state == CANCELED and self._stops.had_effect() and not job.ended):
             # The server stops, or a request to stop was meant for the statement before this one.
+            self._retry_apart([job])
+        elif shared and not job.ended:
             self._retry_apart([job])
         else:
             self._retired = self._retired or state == READ_ONLY

@@ -145,7 +145,7 @@ def _columns(resource: Resource, given: tuple[str, ...], names: Names, unseen: C
     for position, name in enumerate(given):
         column = settable.get(name)
         if column is not None:
-            names.slots[position] = Slot(name, column, Form.BODY, name not in unseen)
+            names.slots[position] = Slot(name, column, Form.BODY, told=name not in unseen)
             found.append(column)
         elif names.column(resource, name, name) is not None:
             names.refuse(name, "read_only", unsettable(resource, name))
@@ -156,7 +156,7 @@ def _kept(resource: Resource, query: Insert, names: Names) -> tuple[Column, ...]
     """The columns of a row that was there before, as far as no body sets them."""
     columns = tuple(resource.table.columns[name] for name in query.kept)
     for slot, column in enumerate(columns, len(query.columns)):
-        names.slots[slot] = Slot(column.name, column, Form.BODY, column.name not in query.unseen)
+        names.slots[slot] = Slot(column.name, column, Form.BODY, told=column.name not in query.unseen)
     return columns
 
 

@@ -127,7 +127,7 @@ class Undo:
             raise _forbidden(request, "a change of what you may not set")
         given = {name: before[name] for name in touched if name in contract.columns}
         fields, version = contract.validate(_text(given).encode()), self._version(now)
-        unseen = _unseen(before, shown.before or {})
+        unseen = _not_shown(before, shown.before or {})
         statement, row = await engine.update(
             resource, self._key(now), fields, context, version=version, touch=True, unseen=unseen
         )
@@ -155,7 +155,7 @@ class Undo:
             kept[resource.table.version] = before[resource.table.version] + 1
         values = {name: _value(self._columns[name], value) for name, value in kept.items()}
         fields = contract.validate(_text(given).encode())
-        unseen = _unseen(before, shown)
+        unseen = _not_shown(before, shown)
         statement, row = await self._engine.insert(resource, fields, context, values, unseen=unseen)
         return self._written.row(statement, row, 201)
 
@@ -197,7 +197,7 @@ def _value(column: Column, value: Any) -> Any:
     return adapter.validate_json(_text(value), strict=True)
 
 
-def _unseen(kept: Image, shown: Image) -> frozenset[str]:
+def _not_shown(kept: Image, shown: Image) -> frozenset[str]:
     """The fields whose kept values are not shown: no answer may depend on them."""
     return frozenset(name for name, value in kept.items() if _text(shown.get(name)) != _text(value))
 
