@@ -17,6 +17,8 @@ class Proxy:
         self._every: list[socket.socket] = []
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._stop = threading.Event()
+        #: Whether new connections are taken, and nothing more.
+        self.held = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
@@ -60,8 +62,9 @@ class Proxy:
                     server = socket.create_connection(("127.0.0.1", self._target))
                     self._pairs.append((client, server))
                     self._every += [client, server]
-                    self._selector.register(client, selectors.EVENT_READ, server)
-                    self._selector.register(server, selectors.EVENT_READ, client)
+                    if not self.held:
+                        self._selector.register(client, selectors.EVENT_READ, server)
+                        self._selector.register(server, selectors.EVENT_READ, client)
                 else:
                     self._forward(key.fileobj, key.data)
         self._selector.close()

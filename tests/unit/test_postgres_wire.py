@@ -306,6 +306,37 @@ async def test_connections_that_are_cut_are_replaced() -> None:
                 assert await outcomes(*asked) == [[(str(i).encode(),)] for i in range(200)]
 
 
+async def test_a_connection_that_is_cut_while_it_opens_is_opened_again() -> None:
+    """A restart that strikes a slow handshake refuses nobody."""
+    server = postgres_server()
+    with Proxy(server.port) as proxy:
+        url = fresh_database().replace(str(server.port), str(proxy.port))
+        async with opened(url) as database:
+            proxy.held = True
+            proxy.cut()
+            asked = asyncio.ensure_future(read(database, QUICK, "answered"))
+            await asyncio.sleep(0.3)
+            proxy.held = False
+            proxy.cut()
+            assert await asked == [(b"answered",)]
+
+
+async def test_connections_that_die_one_after_the_other_fail_no_read() -> None:
+    """A server that ends its connections within a moment costs a read that moment, not its tries."""
+    async with opened() as database:
+        until = time.monotonic() + 0.1
+        lost = 0
+        asked = asyncio.ensure_future(read(database, QUICK, "answered"))
+        while time.monotonic() < until:
+            for wire in database._primary.wires:
+                if wire.jobs:
+                    wire.lose()
+                    lost += 1
+            await asyncio.sleep(0)
+        assert await asked == [(b"answered",)]
+        assert 2 <= lost <= 4
+
+
 async def test_a_server_that_talks_nonsense_loses_its_connection() -> None:
     """Two errors for one statement, as a pooler sent them: the loop goes on, and reads run elsewhere."""
     server = postgres_server()

@@ -15,8 +15,10 @@ from .postgres_wire import Events, Wire
 
 #: After a failed attempt to connect, requests are refused at once for so long.
 DOWN_S = 0.25
-#: An attempt that failed sooner is repeated once, after as long.
+#: What fails within this time is tried again after a moment: once where nobody listened, else twice.
+CUT_S = 1.0
 AGAIN_S = 0.05
+CUTS_MAX = 2
 
 
 class Opener:
@@ -75,17 +77,18 @@ class Opener:
     async def _attempt(self, loop: asyncio.AbstractEventLoop) -> Any:
         """A new connection; one that was cut off while it was made says nothing yet about the server."""
         started = time.monotonic()
-        try:
-            return await loop.run_in_executor(None, self._connect)
-        except ConnectionError:
-            if time.monotonic() > started + AGAIN_S:
-                raise
-        await asyncio.sleep(AGAIN_S)
-        try:
-            return await loop.run_in_executor(None, self._connect)
-        except ConnectionRefusedError:
-            self.refused_at = time.perf_counter()
-            raise
+        failures = 0
+        while True:
+            try:
+                return await loop.run_in_executor(None, self._connect)
+            except ConnectionError as error:
+                failures += 1
+                refused = isinstance(error, ConnectionRefusedError)
+                if failures > (1 if refused else CUTS_MAX) or time.monotonic() > started + CUT_S:
+                    if refused:
+                        self.refused_at = time.perf_counter()
+                    raise
+            await asyncio.sleep(AGAIN_S)
 
     @property
     def refused(self) -> bool:

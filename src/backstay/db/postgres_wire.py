@@ -27,6 +27,8 @@ TRIES_MAX = 4
 #: A loser of a race waits up to so long, times its tries, before it runs again.
 BACKOFF_S = 0.01
 BACKOFF_S_MAX = 0.25
+#: Connections die one after the other: what was lost with the second one waits so long, with the third twice as long.
+LOST_S = 0.05
 #: A commit that takes so long makes us ask whether the server is there at all.
 COMMIT_S = 0.5
 #: What runs so long without anybody waiting for it is stopped.
@@ -266,7 +268,8 @@ class Wire:
             self._prepared.forget(job.statement.text, job.name, exists=state != GONE)
             self._retry_apart([job])
         elif state in AGAIN:
-            self._retry([job], delay_s=random.random() * min(BACKOFF_S * job.tries, BACKOFF_S_MAX))
+            delay = random.random() * min(BACKOFF_S * job.tries, BACKOFF_S_MAX)
+            self._retry([job], delay_s=delay, raced=True)
         elif state in STOPPED or (state == CANCELED and self._stops.had_effect() and not job.ended):
             # The server stops, or a request to stop was meant for the statement before this one.
             self._retry_apart([job])
@@ -293,12 +296,12 @@ class Wire:
             else:
                 job.fail(translated(result, write=True))
 
-    def _retry(self, jobs: list[Job], *, delay_s: float = 0.0) -> None:
+    def _retry(self, jobs: list[Job], *, delay_s: float = 0.0, raced: bool = False) -> None:
         now = time.monotonic()
         for job in jobs:
             if job.late(now + delay_s):
                 job.fail(timed_out())
-            elif job.tries >= TRIES_MAX and not delay_s:
+            elif job.tries >= TRIES_MAX and not raced:
                 job.fail(unavailable())
         wanted = [job for job in jobs if not job.future.done()]
         if wanted:
@@ -343,7 +346,9 @@ class Wire:
         for job in jobs:
             if job.write:
                 job.fail(in_doubt())
-        self._retry([job for job in jobs if not job.write])
+        reads = [job for job in jobs if not job.write]
+        for tries in sorted({job.tries for job in reads}):
+            self._retry([job for job in reads if job.tries == tries], delay_s=LOST_S * max(0, tries - 1))
 
     def close(self) -> None:
         """Let go of the connection."""
