@@ -15,10 +15,10 @@ import pytest
 import schemathesis
 
 from backstay import Added, Backstay, Removed, Renamed, Required, Version, me, public, reflect
-from backstay.cli import main
 from backstay.errors import OperatorError
 from backstay.observe import CALLERS_MAX, OTHERS, REPORT_S, Log, Usage
 from support.asgi import Answer, Client, bearer, quiet
+from support.commands import ran
 from support.contract import Contract
 from support.databases import DATABASES
 from support.people import OPTIONS, PEOPLE, Base, Note, Person, bearer_of
@@ -391,26 +391,22 @@ def test_the_command_names_versions_and_who_uses_them(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def ran(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["backstay", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        sys.modules.pop("app", None)
-        output = capsys.readouterr()
-        return output.out if not stop.value.code else f"{stop.value.code} {output.err}"
+    def said(*words: str) -> str:
+        done = ran([*words], monkeypatch, capsys)
+        return done.out if not done.code else f"{done.code} {done.err}"
 
-    assert ran("versions", "--log", "missing.log").startswith("2 error: The log missing.log cannot be read")
-    assert ran("versions", "--log", "server.log").splitlines() == [
+    assert said("versions", "--log", "missing.log").startswith("2 error: The log missing.log cannot be read")
+    assert said("versions", "--log", "server.log").splitlines() == [
         "v3        /api/v3         current",
         "v2        /api/v2         deprecated 2026-10-01, sunset 2099-01-01",
         "v1        /api/v1         deprecated 2025-10-01, sunset 2026-01-01",
         "          user:7                       1,200 requests, last reported 2026-11-21 10:30",
         "          key:3                          600 requests, last reported 2026-11-21 09:00",
     ]
-    told = json.loads(ran("versions", "--log", "server.log", "--json"))
+    told = json.loads(said("versions", "--log", "server.log", "--json"))
     assert [row["version"] for row in told] == ["v3", "v2", "v1"]
-    assert "/api/v1/results" in json.loads(ran("openapi", "--version", "v1"))["paths"]
-    assert "GET    /api/v1/results" in ran("routes")
+    assert "/api/v1/results" in json.loads(said("openapi", "--version", "v1"))["paths"]
+    assert "GET    /api/v1/results" in said("routes")
 
 
 def test_a_name_may_have_meant_something_else_before(tmp_path: Path) -> None:

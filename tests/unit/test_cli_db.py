@@ -1,16 +1,14 @@
 """`backstay db`: what it prints, its exit codes, and that it never asks a machine."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backstay.cli import main
 from backstay.cli.progress import progress_bars
+from support.commands import Ran, ran
 
 APP = """
 import sqlalchemy as sa
@@ -34,20 +32,6 @@ def games(session, progress):
 """
 
 
-@dataclass
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Its output, parsed."""
-        return json.loads(self.out)
-
-
 Run = Callable[..., Ran]
 
 
@@ -66,16 +50,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `backstay db` in this process."""
 
-    def run(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["backstay", "db", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = int(error.code or 0)
-        sys.modules.pop("app", None)
-        out, err = capsys.readouterr()
-        return Ran(code, out, err)
+    def run(*arguments: str, typed: Any = "") -> Ran:
+        return ran(["db", *arguments], monkeypatch, capsys, typed)
 
     return run
 
@@ -180,12 +156,11 @@ def test_reset_does_not_drop_rows_that_nobody_gave_up(run: Run, here: Path) -> N
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("y\n", 0)])
-def test_reset_asks_on_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
+def test_reset_asks_on_a_terminal(run: Run, answer: str, code: int) -> None:
     """And does nothing when the answer is no."""
     run("new", "initial")
     run("reset")
-    monkeypatch.setattr(sys, "stdin", Terminal(answer))
-    assert run("reset").code == code
+    assert run("reset", typed=Terminal(answer)).code == code
 
 
 class Terminal:
