@@ -346,9 +346,8 @@ class Wire:
         for job in jobs:
             if job.write:
                 job.fail(in_doubt())
-        reads = [job for job in jobs if not job.write]
-        for tries in sorted({job.tries for job in reads}):
-            self._retry([job for job in reads if job.tries == tries], delay_s=LOST_S * max(0, tries - 1))
+            else:
+                self._retry([job], delay_s=LOST_S * (job.tries - 1))
 
     def close(self) -> None:
         """Let go of the connection."""
