@@ -194,6 +194,14 @@ def test_each_write_is_done_once(bank: Bank) -> None:
     assert sorted(logged[5:]) == ["delete payments", "delete purses"]
 
 
+def test_a_row_with_its_entry_and_its_record_is_one_statement(bank: Bank) -> None:
+    """Where no hook asks for more, neither the change log nor a key costs a create a round trip."""
+    answer = bank.ask("POST", "/purses", {"name": "a", "coins": 1}, "k")
+    assert answer.status == 201
+    assert 'statements;desc="1"' in answer.headers["server-timing"]
+    assert (bank.operations(), len(bank.records())) == (["create purses"], 1)
+
+
 def test_a_refused_row_keeps_no_key(bank: Bank) -> None:
     """A row that its check refuses after the fact: nothing is kept, and the key is free."""
     bank.ask("POST", "/purses", {"name": "a", "coins": 1}, "k1")
